@@ -18,7 +18,7 @@ import (
 	"gatewayd/protocols/serial/line"
 )
 
-// wired is a Link over a paced line at baud whose devices answer frames with pause of turnaround.
+// wired returns a Link over a paced line at baud whose devices answer after a turnaround pause.
 func wired(t testing.TB, o line.Options, baud int, answer func(frame []byte, sent time.Time) ([]byte, time.Duration)) (*modbus.Link, *line.Line) {
 	t.Helper()
 	o.Dir, o.Name = t.TempDir(), "rs485"
@@ -58,10 +58,12 @@ func registers(frame []byte) []byte {
 	return modbus.AppendFrame(nil, modbus.RTU, 0, q.Unit, pdu)
 }
 
-// wireDir is the variable by which the test program is told to be a wire in that directory and nothing else.
+// wireDir is the environment variable that makes the test program act as a wire in that directory
+// and do nothing else.
 const wireDir = "MODBUS_TEST_WIRE"
 
-// serveWire is a paced line with a meter until its input ends; it says when it is there, and how many pauses were too short.
+// serveWire runs a paced line with a meter until its input ends. It reports when it is ready, and
+// how many pauses were too short.
 func serveWire(dir string) {
 	wire, err := line.New(line.Options{Dir: dir, Name: "rs485"})
 	if err != nil {
@@ -75,7 +77,8 @@ func serveWire(dir string) {
 	_ = wire.Close()
 }
 
-// apart is a Link over a wire in a process of its own, so that CPU time is that of the Link. The func ends it and gives the violations.
+// apart returns a Link over a wire in a separate process, so that the measured CPU time is that of
+// the Link. The func ends the process and returns the number of violations.
 func apart(b *testing.B, baud int) (*modbus.Link, func() (violations int)) {
 	b.Helper()
 	c := exec.Command(os.Args[0])
@@ -113,8 +116,9 @@ func apart(b *testing.B, baud int) (*modbus.Link, func() (violations int)) {
 	return modbus.NewLink(port, modbus.RTU, modbus.Options{Baud: baud, Timer: timer, Timeout: 500 * time.Millisecond}), end
 }
 
-// BenchmarkLine polls as fast as the wire allows: share of its limit in the median, CPU per poll without that of the simulated wire, and
-// pauses that were too short.
+// BenchmarkLine polls as fast as the wire allows. It reports the median share of the wire's limit,
+// the CPU time per poll without that of the simulated wire, and the number of pauses that were too
+// short.
 func BenchmarkLine(b *testing.B) {
 	for _, baud := range []int{9600, 19200, 115200} {
 		for _, quantity := range []uint16{10, 125} {

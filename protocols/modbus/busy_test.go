@@ -15,8 +15,8 @@ import (
 	"gatewayd/protocols/modbus/sim"
 )
 
-// lateConn is how a connection looks to somebody on a machine that is so busy that he runs only when the answer is there and his deadline over:
-// the runtime tells of the deadline.
+// lateConn simulates a connection on a machine so busy that the process runs only after both the
+// answer has arrived and the deadline has passed: the runtime then reports the deadline.
 type lateConn struct {
 	*net.TCPConn
 	t     *testing.T
@@ -38,7 +38,7 @@ func (c lateConn) Read(b []byte) (int, error) {
 	return c.TCPConn.Read(b)
 }
 
-// sleep until the answer can be read, for some more time, and until the deadline is over.
+// sleep waits until the answer can be read, for some more time, and until the deadline has passed.
 func (c lateConn) sleep() {
 	if !c.asked.Swap(false) {
 		return
@@ -62,7 +62,7 @@ func (c lateConn) sleep() {
 	}
 }
 
-// lateRaw is lateConn for who can look for what is there.
+// lateRaw is lateConn for readers that can check for available data.
 type lateRaw struct{ lateConn }
 
 func (c lateRaw) SyscallConn() (syscall.RawConn, error) {
@@ -75,7 +75,7 @@ type lateRawConn struct {
 	conn lateConn
 }
 
-// Read has fn called once, before it sleeps: what wants to be called again waits for an answer.
+// Read calls fn once before it sleeps: a function that asks to be called again waits for an answer.
 func (r lateRawConn) Read(fn func(fd uintptr) bool) error {
 	done := false
 	if err := r.RawConn.Control(func(fd uintptr) { done = fn(fd) }); err != nil || done {
@@ -86,7 +86,7 @@ func (r lateRawConn) Read(fn func(fd uintptr) bool) error {
 	return r.RawConn.Read(fn)
 }
 
-// deaf hides that a conn can tell what is there.
+// deaf hides that a conn can check for available data.
 type deaf struct{ modbus.Conn }
 
 func TestAnAnswerThatIsThereIsNoTimeout(t *testing.T) {

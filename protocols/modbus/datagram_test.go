@@ -14,7 +14,7 @@ import (
 	"gatewayd/protocols/modbus/dial"
 )
 
-// udpPeer answers each datagram with what fn makes of it, until the test ends.
+// udpPeer answers each datagram with the result of fn, until the test ends.
 func udpPeer(t *testing.T, fn func(request []byte) [][]byte) string {
 	t.Helper()
 	far, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -31,7 +31,7 @@ func udpPeer(t *testing.T, fn func(request []byte) [][]byte) string {
 				return
 			}
 			if err != nil {
-				continue // a refusal: the client has left the port
+				continue // an ICMP refusal: the client has left the port
 			}
 			for _, answer := range fn(slices.Clone(b[:n])) {
 				_, _ = far.WriteTo(answer, from)
@@ -52,7 +52,7 @@ func overUDP(t *testing.T, address string, f modbus.Framing) *modbus.Link {
 	return modbus.NewLink(conn, f, modbus.Options{Datagrams: true})
 }
 
-// answered is the honest answer to a read of holding registers, which hold their address.
+// answered returns the correct answer to a read of holding registers, which contain their address.
 func answered(f modbus.Framing, request []byte) []byte {
 	at, transaction := 0, uint16(0)
 	if f == modbus.TCP {
@@ -66,7 +66,8 @@ func answered(f modbus.Framing, request []byte) []byte {
 	return modbus.AppendFrame(nil, f, transaction, request[at], pdu)
 }
 
-// Answers get lost, doubled, late, out of order and damaged: no wrong value is ever taken, and the link goes on.
+// Answers get lost, duplicated, delayed, reordered and damaged: no wrong value is ever accepted,
+// and the link keeps working.
 func TestNoDatagramIsTakenForAnother(t *testing.T) {
 	t.Parallel()
 	polls := 1500
@@ -77,7 +78,7 @@ func TestNoDatagramIsTakenForAnother(t *testing.T) {
 		t.Run(f.String(), func(t *testing.T) {
 			t.Parallel()
 			draw := rand.New(rand.NewPCG(1, uint64(f)))
-			var kept [][]byte // answers not given yet; to RTU's they go to the port they are for, which is gone
+			var kept [][]byte // answers not sent yet; with RTU they go to their original port, which is closed
 			l := overUDP(t, udpPeer(t, func(request []byte) [][]byte {
 				answer := answered(f, request)
 				if f != modbus.TCP {
@@ -85,21 +86,22 @@ func TestNoDatagramIsTakenForAnother(t *testing.T) {
 				}
 				kept = append(kept, answer)
 				switch draw.IntN(8) {
-				case 0: // late, in front of a later one
+				case 0: // late, before a later one
 					return nil
 				case 1: // lost
 					kept = kept[:len(kept)-1]
 					return nil
-				case 2: // doubled
+				case 2: // duplicated
 					return [][]byte{answer, answer}
-				case 3: // damaged, and the good one
+				case 3: // damaged, followed by the good one
 					bad := slices.Clone(answer)
 					bad[draw.IntN(len(bad))] ^= 1 << draw.IntN(8)
-					if f == modbus.TCP && len(bad) == len(answer) { // MBAP has no checksum: what UDP's lets through is cut instead
+					// MBAP has no checksum: what UDP's checksum would not detect is cut instead.
+					if f == modbus.TCP && len(bad) == len(answer) {
 						bad = answer[:draw.IntN(len(answer))]
 					}
 					return [][]byte{{}, bad, answer}
-				case 4: // two frames in one
+				case 4: // two frames in one datagram
 					return [][]byte{append(slices.Clone(answer), answer...)}
 				}
 				draw.Shuffle(len(kept), func(i, j int) { kept[i], kept[j] = kept[j], kept[i] })
@@ -127,7 +129,8 @@ func TestNoDatagramIsTakenForAnother(t *testing.T) {
 	}
 }
 
-// An answer that comes once more when another request waits has the right unit, function and size.
+// A duplicate of an answer that arrives while another request waits has the right unit, function
+// and size.
 func TestDoubledDatagramDoesNotAnswerTheNextRequest(t *testing.T) {
 	var last []byte
 	l := overUDP(t, udpPeer(t, func(request []byte) [][]byte {
@@ -148,7 +151,8 @@ func TestDoubledDatagramDoesNotAnswerTheNextRequest(t *testing.T) {
 	}
 }
 
-// With RTU the next request leaves from another port: what the peer still sends to the old one goes nowhere.
+// With RTU the next request is sent from another port: what the peer still sends to the old one is
+// never read.
 func TestLateDoubleGoesNowhere(t *testing.T) {
 	far, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -200,7 +204,7 @@ func TestForeignSourceIsNotHeard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for id := range 65536 { // one of them has the right transaction
+	for id := range 65536 { // one of them has the right transaction id
 		frame := modbus.AppendFrame(nil, modbus.TCP, uint16(id), 7, []byte{3, 2, 0, 1})
 		_, _ = stranger.WriteTo(frame, local)
 	}
@@ -220,7 +224,7 @@ func TestNobodyAtThePortIsRefused(t *testing.T) {
 		}
 		_ = far.Close()
 		l := overUDP(t, far.LocalAddr().String(), f)
-		_, err = l.Do(context.Background(), read(7, 0, 1)) // waited for, it would be a timeout
+		_, err = l.Do(context.Background(), read(7, 0, 1)) // it would be a timeout if it were waited for
 		if !modbus.LinkLost(err) || !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%s: %v", f, err)
 		}

@@ -12,14 +12,14 @@ import (
 
 var writeOne = modbus.Request{Unit: 1, Function: modbus.WriteSingleRegister, Data: []byte{0, 1}, Timeout: 50 * time.Millisecond}
 
-// NotSent is true of a write exactly when the device has seen nothing of it.
+// NotSent is true of a write exactly if the device has seen nothing of it.
 func TestNotSentIsCertain(t *testing.T) {
 	ended, end := context.WithCancel(context.Background())
 	end()
 	for name, x := range map[string]struct {
 		ctx    context.Context
 		change func(r *modbus.Request)
-		far    func(net.Conn) // what the far end does before
+		far    func(net.Conn) // what the far end does first
 		want   bool
 	}{
 		"cannot be asked": {change: func(r *modbus.Request) { r.Data = nil }, want: true},
@@ -40,7 +40,7 @@ func TestNotSentIsCertain(t *testing.T) {
 				if x.far != nil {
 					x.far(far)
 					_ = near.SetReadDeadline(time.Now().Add(30 * time.Second))
-					_, _ = near.Read(make([]byte, 1)) // until the end has arrived
+					_, _ = near.Read(make([]byte, 1)) // until the end of the stream has arrived
 				}
 				l := modbus.NewLink(near, f, modbus.Options{})
 				_, err := l.Do(ctx, r)
@@ -57,7 +57,7 @@ func TestNotSentIsCertain(t *testing.T) {
 	}
 }
 
-// A link that was lost after a request went out sends no other.
+// A link that was lost after a request was sent sends no other.
 func TestALostLinkSendsNothing(t *testing.T) {
 	near, far := tcpPair(t)
 	go func() { _, _ = io.ReadFull(far, make([]byte, 12)); _ = far.Close() }()
@@ -72,7 +72,7 @@ func TestALostLinkSendsNothing(t *testing.T) {
 	}
 }
 
-// A request that is held back because an answer is owed was not sent.
+// A request that is held back because an answer is outstanding was not sent.
 func TestAnOwedAnswerHoldsBackWhatIsNotSent(t *testing.T) {
 	near, _ := tty(t)
 	l := modbus.NewLink(near, modbus.RTU, modbus.Options{Late: time.Minute})

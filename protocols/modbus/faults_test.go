@@ -20,7 +20,8 @@ func isException(err error, code uint8) bool {
 	return errors.As(err, &e) && e.Code == code
 }
 
-// scripted answers each request frame of a client with what play gives, piece by piece, until the test ends.
+// scripted answers each request frame of a client with the result of play, piece by piece, until
+// the test ends.
 func scripted(t *testing.T, f modbus.Framing, play func(n int, q modbus.Query) [][]byte) (modbus.Conn, *atomic.Int64) {
 	t.Helper()
 	near, far := ends(t, f)
@@ -48,7 +49,7 @@ func scripted(t *testing.T, f modbus.Framing, play func(n int, q modbus.Query) [
 	return near, heard
 }
 
-// honest is the meter's frame for a read of holding registers.
+// honest returns the meter's frame for a read of holding registers.
 func honest(f modbus.Framing, q modbus.Query) []byte {
 	var answer modbus.Response
 	for i := range q.Quantity {
@@ -61,7 +62,8 @@ func honest(f modbus.Framing, q modbus.Query) []byte {
 	return modbus.AppendFrame(nil, f, q.Transaction, q.Unit, pdu)
 }
 
-// TestLateAnswerIsNeverAnothersAnswer: the answer comes n timeouts late while other registers of the same shape are asked for.
+// TestLateAnswerIsNeverAnothersAnswer: the answer arrives n timeouts late while other registers of
+// the same shape are requested.
 func TestLateAnswerIsNeverAnothersAnswer(t *testing.T) {
 	const timeout = 40 * time.Millisecond
 	for _, f := range framings {
@@ -79,7 +81,7 @@ func TestLateAnswerIsNeverAnothersAnswer(t *testing.T) {
 				d.Behave(sim.Behaviour{Late: late})
 				r := modbus.Request{Unit: 7, Function: modbus.ReadHoldingRegisters, Address: 150, Quantity: 2}
 				_, err := l.Do(context.Background(), r)
-				for i := 0; err == nil && i < 20; i++ { // the machine stood still until the answer was there
+				for i := 0; err == nil && i < 20; i++ { // the process was stalled until the answer had arrived
 					_, err = l.Do(context.Background(), r)
 				}
 				if !errors.Is(err, modbus.ErrTimeout) || !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -100,7 +102,7 @@ func TestLateAnswerIsNeverAnothersAnswer(t *testing.T) {
 					case err == nil:
 						checkMeter(t, r, got)
 						served++
-					case !errors.Is(err, modbus.ErrTimeout) && !modbus.NotSent(err) || modbus.LinkLost(err): // while the late answer comes in nothing is sent
+					case !errors.Is(err, modbus.ErrTimeout) && !modbus.NotSent(err) || modbus.LinkLost(err): // while the late answer is arriving, nothing is sent
 						t.Fatal(err)
 					}
 				}
@@ -112,14 +114,14 @@ func TestLateAnswerIsNeverAnothersAnswer(t *testing.T) {
 	}
 }
 
-// TestUnitsBesideALateOneAreServed: what a unit owes costs its neighbour nothing.
+// TestUnitsBesideALateOneAreServed: an outstanding answer of a unit does not delay its neighbour.
 func TestUnitsBesideALateOneAreServed(t *testing.T) {
 	slow, well := meter(7), meter(8)
 	l := linked(t, sim.NewPlant(slow, well), modbus.RTU, modbus.Options{Timeout: 30 * time.Millisecond})
 	slow.Behave(sim.Behaviour{Late: 75 * time.Millisecond})
 	r := modbus.Request{Unit: 7, Function: modbus.ReadHoldingRegisters, Address: 3, Quantity: 2}
 	_, err := l.Do(context.Background(), r)
-	for err == nil { // the machine stood still until the answer was there
+	for err == nil { // the process was stalled until the answer had arrived
 		_, err = l.Do(context.Background(), r)
 	}
 	if !errors.Is(err, modbus.ErrTimeout) {
@@ -310,7 +312,7 @@ func TestWriteIsSentOnce(t *testing.T) {
 					t.Error("the write was confirmed")
 				}
 				for end := time.Now().Add(30 * time.Second); d.Counters().Requests == 0 && time.Now().Before(end); {
-					<-time.After(time.Millisecond) // it may read the request later than its asker waits
+					<-time.After(time.Millisecond) // it may read the request after its asker has stopped waiting
 				}
 				if got := d.Counters().Requests; got != 1 {
 					t.Errorf("the write arrived %d times: %v", got, err)
@@ -345,7 +347,8 @@ func TestBroadcast(t *testing.T) {
 	}
 }
 
-// TestStreamsThatCannotBeExplained: everything that breaks the sequence of MBAP frames costs the connection.
+// TestStreamsThatCannotBeExplained: anything that breaks the sequence of MBAP frames costs the
+// connection.
 func TestStreamsThatCannotBeExplained(t *testing.T) {
 	for name, answer := range map[string]func(q modbus.Query) [][]byte{
 		"unknown transaction": func(q modbus.Query) [][]byte { q.Transaction += 9; return [][]byte{honest(modbus.TCP, q)} },
@@ -375,12 +378,12 @@ func TestStreamsThatCannotBeExplained(t *testing.T) {
 	}
 }
 
-// TestPeerThatClosedIsSeenBeforeAWrite: it is then certain that the write was not carried out.
+// TestPeerThatClosedIsSeenBeforeAWrite: the write has then certainly not been carried out.
 func TestPeerThatClosedIsSeenBeforeAWrite(t *testing.T) {
 	near, far := tcpPair(t)
 	l := modbus.NewLink(near, modbus.TCP, modbus.Options{})
 	_ = far.Close()
-	// The end of the stream is here once it was read, and stays.
+	// Once read, the end of the stream has arrived and stays.
 	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
@@ -390,7 +393,8 @@ func TestPeerThatClosedIsSeenBeforeAWrite(t *testing.T) {
 	}
 }
 
-// TestPeerThatReadsNothing: a full send buffer ends at the deadline and costs the link.
+// TestPeerThatReadsNothing: a write blocked by a full send buffer ends at the deadline and costs
+// the link.
 func TestPeerThatReadsNothing(t *testing.T) {
 	near, _ := tcpPair(t)
 	_ = near.(*net.TCPConn).SetWriteBuffer(4096)

@@ -15,7 +15,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// script is a Conn that swallows what is written and then delivers an answer in chunks of the sizes given; afterwards it is silent.
+// script is a Conn that accepts anything written and then delivers an answer in chunks of the given
+// sizes; afterwards it is silent.
 type script struct {
 	answer []byte
 	chunks []byte
@@ -90,7 +91,7 @@ func run(t *rapid.T) Records {
 	return Records{File: rapid.Uint16Range(1, 65535).Draw(t, "file"), Record: rapid.Uint16Range(0, 9900).Draw(t, "record"), Length: uint16(len(v)), Values: v}
 }
 
-// given draws an answer to a request as a device may give it.
+// given draws an answer to a request as a device may send it.
 func given(t *rapid.T, r Request) Response {
 	some := func(least, most int) []byte { return rapid.SliceOfN(rapid.Byte(), least, most).Draw(t, "answer") }
 	w := wantOf(r)
@@ -145,7 +146,8 @@ func TestRequestsComeBackFromTheirFrames(t *testing.T) {
 					stream = AppendFrame(stream, f, uint16(i), r.Unit, AppendRequest(nil, r))
 				}
 				var in io.Reader = bytes.NewReader(stream)
-				// On a line, of which any part may be lost, a part of a frame that is one as well is a request as soon as it is heard.
+				// On a line, any part of which may be lost, a part of a frame that is a valid frame
+				// itself counts as a request as soon as it has arrived.
 				if f != RTU && rapid.Bool().Draw(t, "byte by byte") {
 					in = iotest.OneByteReader(in)
 				}
@@ -180,7 +182,7 @@ func (c *canned) Send(_ context.Context, adu []byte) ([]byte, error) {
 	return c.answer, nil
 }
 
-// gridAsks has grid-x send the request; false: it has not that function.
+// gridAsks lets grid-x send the request. It returns false if grid-x does not have the function.
 func gridAsks(c grid.Client, r Request) bool {
 	ctx := context.Background()
 	switch r.form() {
@@ -198,7 +200,8 @@ func gridAsks(c grid.Client, r Request) bool {
 	return true
 }
 
-// TestGridSendsWhatWeSend: AppendRequest and AppendFrame, which a Pipe uses, make byte for byte what grid-x sends.
+// TestGridSendsWhatWeSend: AppendRequest and AppendFrame, which a Pipe uses, produce exactly the
+// bytes that grid-x sends.
 func TestGridSendsWhatWeSend(t *testing.T) {
 	for _, f := range []Framing{ASCII, TCP, RTUOverTCP} {
 		rapid.Check(t, func(t *rapid.T) {
@@ -220,7 +223,8 @@ func TestGridSendsWhatWeSend(t *testing.T) {
 	}
 }
 
-// TestAnswersComeBackFromTheirFrames: what a server gives is what a client gets, whole or in pieces, over every framing.
+// TestAnswersComeBackFromTheirFrames: a client receives what a server sends, whole or in pieces,
+// over every framing.
 func TestAnswersComeBackFromTheirFrames(t *testing.T) {
 	for _, f := range []Framing{RTU, ASCII, TCP, RTUOverTCP, ASCIIOverTCP} {
 		t.Run(f.String(), func(t *testing.T) {
@@ -247,7 +251,8 @@ func TestAnswersComeBackFromTheirFrames(t *testing.T) {
 	}
 }
 
-// TestAnswersOfOthersAreNotTaken: an answer is never taken for that of a request that it cannot answer, nor a part of one for the whole.
+// TestAnswersOfOthersAreNotTaken: an answer is never accepted for a request that it cannot answer,
+// nor is a part of one accepted for the whole.
 func TestAnswersOfOthersAreNotTaken(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r, other := asked(t), asked(t)
@@ -337,7 +342,7 @@ func FuzzParseRequest(f *testing.F) {
 	})
 }
 
-// oneOfEach is a request of each function, by function.
+// oneOfEach returns a request of each function, by function.
 func oneOfEach() map[uint8]Request {
 	all := map[uint8]Request{}
 	for _, function := range everyFunctionCode {
@@ -372,8 +377,8 @@ func oneOfEach() map[uint8]Request {
 	return all
 }
 
-// FuzzAnswer plays hostile answers in arbitrary chunks to a Link. What it accepts must be what grid-x makes of the last frame, with the
-// right length; nothing may panic.
+// FuzzAnswer plays hostile answers in arbitrary chunks to a Link. What the Link accepts must be
+// what grid-x makes of the last frame, with the right length; nothing may panic.
 func FuzzAnswer(f *testing.F) {
 	for framing := range uint8(5) {
 		good := AppendFrame(nil, Framing(framing), 1, 7, []byte{3, 4, 1, 2, 3, 4})
@@ -419,8 +424,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// FuzzDatagrams plays hostile datagrams to a Link. What it accepts must be the whole of one of them: an answer or a refusal of the unit, to the
-// function that it was asked for.
+// FuzzDatagrams plays hostile datagrams to a Link. What the Link accepts must be the whole of one
+// of them: an answer or an exception of the unit for the requested function.
 func FuzzDatagrams(f *testing.F) {
 	requests := oneOfEach()
 	for framing, fr := range datagramFramings {
@@ -469,10 +474,11 @@ func FuzzDatagrams(f *testing.F) {
 	})
 }
 
-// datagramFramings are those that travel in datagrams.
+// datagramFramings are the framings used in datagrams.
 var datagramFramings = []Framing{TCP, RTUOverTCP}
 
-// differ asks grid-x about the frame at the beginning of answer, for framings where nothing may precede it.
+// differ compares with grid-x's interpretation of the frame at the start of answer, for framings in
+// which nothing may precede it.
 func differ(t *testing.T, f Framing, r Request, answer []byte, got Response, refused *Exception) {
 	t.Helper()
 	own, err := AppendResponse(nil, r, got)
@@ -487,7 +493,7 @@ func differ(t *testing.T, f Framing, r Request, answer []byte, got Response, ref
 	p.SetSlave(r.Unit)
 	request := AppendFrame(nil, f, 1, r.Unit, AppendRequest(nil, r))
 	if f == RTUOverTCP && n < 5 {
-		return // grid-x knows no answer of one byte
+		return // grid-x does not support answers of one byte
 	}
 	if err := p.Verify(request, answer[:n]); err != nil {
 		t.Fatalf("%x: grid-x refuses it: %v", answer[:n], err)
@@ -504,7 +510,7 @@ func differ(t *testing.T, f Framing, r Request, answer []byte, got Response, ref
 	}
 }
 
-// differIdentification compares the objects of an answer that brings them all.
+// differIdentification compares the objects of an answer that contains all of them.
 func differIdentification(t *testing.T, p grid.Packager, r Request, answer []byte, got Response) {
 	t.Helper()
 	id, err := ParseIdentification(got.Data)
@@ -512,7 +518,7 @@ func differIdentification(t *testing.T, p grid.Packager, r Request, answer []byt
 		t.Fatalf("%x accepted: %v", answer, err)
 	}
 	if id.More {
-		return // grid-x asks on by itself
+		return // grid-x would request the rest by itself
 	}
 	theirs, err := grid.NewClient2(p, &canned{answer: AppendFrame(nil, TCP, 1, r.Unit, append([]byte{r.Function}, got.Data...))}).
 		ReadDeviceIdentification(context.Background(), grid.ReadDeviceIDCode(r.Data[1]))

@@ -11,7 +11,7 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// pieces is a stream that comes in pieces.
+// pieces is a stream that arrives in pieces.
 type pieces struct{ all [][]byte }
 
 func (p *pieces) Read(b []byte) (int, error) {
@@ -30,7 +30,8 @@ func (*pieces) Close() error                     { return nil }
 func (*pieces) SetReadDeadline(time.Time) error  { return nil }
 func (*pieces) SetWriteDeadline(time.Time) error { return nil }
 
-// However answers and heartbeats are cut into segments, the answers remain, byte for byte, even where they hold what looks like a heartbeat.
+// However answers and heartbeats are split into segments, the answers remain unchanged, even if
+// they contain what looks like a heartbeat.
 func TestHeartbeatsAreTakenOutBetweenFrames(t *testing.T) {
 	beats := [][]byte{[]byte("HB"), []byte("HBX"), {0xfe, 0xfe}}
 	for _, f := range []modbus.Framing{modbus.RTU, modbus.TCP, modbus.ASCII} {

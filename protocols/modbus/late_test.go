@@ -10,7 +10,8 @@ import (
 	"gatewayd/protocols/serial/line"
 )
 
-// TestLateAnswerOnThePacedLine: the same on a real serial port, where the late answer may be under way when the next request is due.
+// TestLateAnswerOnThePacedLine: the same on a real serial port, where the late answer may be in
+// transit when the next request is due.
 func TestLateAnswerOnThePacedLine(t *testing.T) {
 	const timeout = 60 * time.Millisecond
 	l, wire := wired(t, line.Options{}, 19200, func(f []byte, _ time.Time) ([]byte, time.Duration) {
@@ -19,7 +20,7 @@ func TestLateAnswerOnThePacedLine(t *testing.T) {
 		}
 		return registers(f), 0
 	})
-	spoilt := 0 // answers that this machine itself was too late for
+	spoilt := 0 // answers for which this machine itself was too slow
 	ask := func(unit uint8, address uint16) error {
 		r := modbus.Request{Unit: unit, Function: modbus.ReadHoldingRegisters, Address: address, Quantity: 6, Timeout: timeout}
 		got, err := l.Do(context.Background(), r)
@@ -44,10 +45,10 @@ func TestLateAnswerOnThePacedLine(t *testing.T) {
 	}
 	for range 5 {
 		err := ask(7, 150)
-		for i := 0; err == nil && i < 20; i++ { // the machine stood still until the answer was there
+		for i := 0; err == nil && i < 20; i++ { // the process was stalled until the answer had arrived
 			err = ask(7, 150)
 		}
-		if !errors.Is(err, modbus.ErrTimeout) && !errors.Is(err, modbus.ErrCorrupt) { // or until a part of it was
+		if !errors.Is(err, modbus.ErrTimeout) && !errors.Is(err, modbus.ErrCorrupt) { // or until a part of it had
 			t.Fatal(err)
 		}
 		for i := range uint16(3) {

@@ -23,7 +23,8 @@ func TestEveryFunctionOverEveryFraming(t *testing.T) {
 	}
 }
 
-// everyFunction asks a meter everything once. It leaves registers 100..104 and coils 50..60 changed.
+// everyFunction uses every function on a meter once. It leaves registers 100..104 and coils 50..60
+// changed.
 func everyFunction(t *testing.T, l *modbus.Link, unit uint8) {
 	t.Helper()
 	ask := func(r modbus.Request) modbus.Response {

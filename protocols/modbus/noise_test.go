@@ -19,38 +19,40 @@ import (
 
 var noisePolls = flag.Int("noise-polls", 8_000, "polls of each way in TestNoWrongValueThroughNoise, half of them with -short; a million for the figure")
 
-// truth is what a register of a unit holds: no two that are likely to be taken for each other hold the same.
+// truth returns the contents of a unit's register: registers that are likely to be confused have
+// different contents.
 func truth(unit uint8, address uint16) uint16 {
 	x := uint32(unit)<<16 | uint32(address)
 	x *= 0x9e3779b1
 	return uint16(x>>16) ^ uint16(x)
 }
 
-// babble is the far end of a line on which much goes wrong.
+// babble is the far end of a line with many faults.
 type babble struct {
 	framing   modbus.Framing
 	datagrams bool
 	dice      *rand.Rand
 	timeout   time.Duration
-	flips     int // bits at most in one frame: as many as its checksum finds without fail
-	faults    int // of so many answers eleven are none as they should be
+	flips     int // maximum number of flipped bits in one frame: as many as its checksum reliably detects
+	faults    int // eleven in this many answers are faulty
 }
 
-// port is the near end, as a serial port is: what has come lies in its buffer until it is read or thrown away. Or it is a socket: what was sent
-// at once is read at once, and what answers to where it has been before does not come.
+// port is the near end. It acts as a serial port: received bytes stay in its buffer until they are
+// read or discarded. Or it acts as a datagram socket: what was sent in one piece is read in one
+// piece, and answers to an earlier local port do not arrive.
 type port struct {
-	net.Conn  // to what hears the requests
+	net.Conn  // to the receiver of the requests
 	datagrams bool
 
 	mu       sync.Mutex
 	come     [][]byte
 	where    int
-	ended    bool // nothing will come any more
+	ended    bool // nothing more will arrive
 	deadline time.Time
 	wake     chan struct{}
 }
 
-// place is where answers to what is heard now go to.
+// place identifies where answers to requests received now are sent.
 func (p *port) place() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,7 +86,7 @@ func (p *port) stir() {
 	}
 }
 
-// Discard throws away what has come.
+// Discard drops what has arrived.
 func (p *port) Discard() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,48 +170,49 @@ func (b *babble) frame(q modbus.Query, unit uint8) []byte {
 	return modbus.AppendFrame(nil, b.framing, q.Transaction, unit, pdu)
 }
 
-// answer answers q as it should in most cases, and else in one of the ways lines are known for.
+// answer answers q correctly in most cases, and otherwise with one of the faults typical of lines.
 func (b *babble) answer(q modbus.Query, send func([]byte)) {
 	frame := b.frame(q, q.Unit)
 	switch b.dice.IntN(b.faults) {
-	case 0: // bits flip
+	case 0: // flipped bits
 		for range min(b.flips, 1+b.dice.IntN(3)) {
 			frame[b.dice.IntN(len(frame))] ^= 1 << b.dice.IntN(8)
 		}
 		send(frame)
-	case 1: // it comes late
+	case 1: // late
 		d := b.timeout + time.Duration(b.dice.Int64N(int64(4*b.timeout)))
 		time.AfterFunc(d, func() { send(frame) })
-	case 2: // it is cut, or, on a stream, which loses nothing, of less than was asked for
+	case 2: // truncated, or on a stream, which loses nothing, with fewer registers than requested
 		if b.framing == modbus.TCP {
 			q.Quantity--
 			send(b.frame(q, q.Unit))
 			return
 		}
 		send(frame[:b.dice.IntN(len(frame))])
-	case 3: // more follows than it has
+	case 3: // followed by more bytes
 		send(append(frame, b.rubbish()...))
-	case 4: // another unit speaks instead
+	case 4: // another unit answers instead
 		send(b.frame(q, b.another(q.Unit)))
-	case 5: // or first
+	case 5: // another unit answers first
 		send(b.frame(q, b.another(q.Unit)))
 		send(frame)
-	case 6: // it is preceded by rubbish
+	case 6: // preceded by garbage
 		send(append(b.rubbish(), frame...))
-	case 7: // it comes in pieces
+	case 7: // in pieces
 		cut := b.dice.IntN(len(frame))
 		send(frame[:cut])
-		if b.framing == modbus.TCP { // where nothing comes in between
+		if b.framing == modbus.TCP { // nothing can be inserted in a stream
 			send(frame[cut:])
 			return
 		}
 		time.AfterFunc(time.Duration(b.dice.Int64N(int64(b.timeout/2))), func() { send(frame[cut:]) })
-	case 8: // nothing
-	case 9: // it comes twice
+	case 8: // no answer
+	case 9: // duplicated
 		send(frame)
 		send(frame)
-	case 10: // somebody speaks out of turn, in the name of a unit that is polled, maybe of this one, of what nobody has asked it for
-		d, unasked := time.Duration(b.dice.Int64N(int64(4*b.timeout))), b.unasked() // the dice are not for two goroutines
+	case 10: // a device sends an unsolicited frame in the name of a unit that is polled, possibly of this one, for something never requested from it
+		// The random generator is not safe for concurrent use.
+		d, unasked := time.Duration(b.dice.Int64N(int64(4*b.timeout))), b.unasked()
 		time.AfterFunc(d, func() { send(unasked) })
 		send(frame)
 	default:
@@ -217,8 +220,9 @@ func (b *babble) answer(q modbus.Query, send func([]byte)) {
 	}
 }
 
-// another is a unit that is not the one that was asked: nobody asks it, or it is asked as well and may owe an answer itself. What somebody says
-// in the name of the unit that is asked, just then and in the form of its answer, is beyond what a master can tell.
+// another returns a unit other than the addressed one: it is never polled, or it is polled as well
+// and may have an outstanding answer itself. A master cannot detect a frame in the name of the
+// addressed unit, at that moment and in the form of its answer.
 func (b *babble) another(unit uint8) uint8 {
 	if b.dice.IntN(2) == 0 {
 		return unit + 100
@@ -226,7 +230,8 @@ func (b *babble) another(unit uint8) uint8 {
 	return 1 + (unit+uint8(b.dice.IntN(units-1)))%units
 }
 
-// unasked is a good frame of a unit that is polled, with another function or more registers than it is ever asked for.
+// unasked returns a valid frame of a unit that is polled, with another function or more registers
+// than are ever requested from it.
 func (b *babble) unasked() []byte {
 	q := modbus.Query{Request: modbus.Request{Function: modbus.ReadInputRegisters, Quantity: uint16(1 + b.dice.IntN(4))}, Transaction: uint16(b.dice.Uint32()) | 0x8000}
 	if b.dice.IntN(2) == 0 {
@@ -238,9 +243,9 @@ func (b *babble) unasked() []byte {
 // units are polled, from 1 on.
 const units = 3
 
-// rubbish holds nothing that could be an answer: no unit, function and checksum of one.
+// rubbish contains nothing that could be an answer: no unit, function and checksum of one.
 func (b *babble) rubbish() []byte {
-	if b.framing == modbus.TCP { // a stream brings what was sent: a frame that nobody has asked for
+	if b.framing == modbus.TCP { // a stream delivers only what was sent: an unsolicited frame
 		return modbus.AppendFrame(nil, modbus.TCP, uint16(b.dice.Uint32())|0x8000, 200, []byte{3, 2, 0, 1})
 	}
 	noise := make([]byte, 1+b.dice.IntN(12))
@@ -250,7 +255,8 @@ func (b *babble) rubbish() []byte {
 	return noise
 }
 
-// Whatever a line does to answers, no register is ever given another one's value. The count of polls is that of the flag -noise-polls.
+// Whatever a line does to answers, no register ever gets another one's value. The flag -noise-polls
+// sets the number of polls.
 func TestNoWrongValueThroughNoise(t *testing.T) {
 	for _, c := range []struct {
 		name      string

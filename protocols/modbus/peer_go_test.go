@@ -12,7 +12,7 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// goMeter is the meter behind simonvetter's server; it has no functions 22 and 23.
+// goMeter is the meter behind simonvetter's server; it does not support functions 22 and 23.
 type goMeter struct {
 	mu      sync.Mutex
 	holding [200]uint16

@@ -15,7 +15,7 @@ import (
 	"gatewayd/protocols/modbus/sim"
 )
 
-// program finds a peer's executable or fails with the way to get it.
+// program finds a peer's executable, or fails with instructions to install it.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -25,7 +25,7 @@ func program(t *testing.T, name string) string {
 	return path
 }
 
-// dialed connects to a server that is just starting.
+// dialed connects to a server that may still be starting.
 func dialed(t *testing.T, port string) net.Conn {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; {
@@ -41,7 +41,7 @@ func dialed(t *testing.T, port string) net.Conn {
 	}
 }
 
-// awake asks a server on a line that is just starting until it answers.
+// awake sends requests to a server on a line, which may still be starting, until it answers.
 func awake(t *testing.T, conn modbus.Conn, f modbus.Framing) {
 	t.Helper()
 	l := modbus.NewLink(conn, f, modbus.Options{Late: time.Millisecond})
@@ -70,7 +70,7 @@ func TestOurClientAsksRealServers(t *testing.T) {
 		})
 		for _, f := range []modbus.Framing{modbus.RTU, modbus.ASCII} {
 			if f == modbus.ASCII && name == "libmodbus" {
-				continue // libmodbus has no ASCII
+				continue // libmodbus does not support ASCII
 			}
 			t.Run(name+"/"+f.String(), func(t *testing.T) {
 				near, far := tty(t)
@@ -84,7 +84,7 @@ func TestOurClientAsksRealServers(t *testing.T) {
 	}
 }
 
-// services is what a peer's server has beside its tables.
+// services are the functions of a peer's server other than those for its tables.
 var services = map[string]func(t *testing.T, l *modbus.Link){"libmodbus": libmodbusServices, "pymodbus": pymodbusServices}
 
 func data(t *testing.T, l *modbus.Link, r modbus.Request) []byte {
@@ -157,7 +157,7 @@ func TestRealClientsAskOurSimulator(t *testing.T) {
 		})
 		for _, f := range []modbus.Framing{modbus.RTU, modbus.ASCII} {
 			if f == modbus.ASCII && name == "libmodbus" {
-				continue // libmodbus has no ASCII
+				continue // libmodbus does not support ASCII
 			}
 			t.Run(name+"/"+f.String(), func(t *testing.T) {
 				near, far := tty(t)
@@ -193,7 +193,7 @@ func TestMbpollAsksOurSimulator(t *testing.T) {
 	}
 }
 
-// listen serves a plant over TCP until the test ends and gives its port.
+// listen serves a plant over TCP until the test ends and returns its port.
 func listen(t testing.TB, p *sim.Plant) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -19,7 +19,7 @@ import (
 	"gatewayd/protocols/modbus/sim"
 )
 
-// queries reads what a client sends until it is gone.
+// queries reads the requests of a client until it disconnects.
 func queries(t *testing.T, far net.Conn, each func(q modbus.Query)) {
 	t.Helper()
 	done := make(chan struct{})
@@ -36,7 +36,7 @@ func queries(t *testing.T, far net.Conn, each func(q modbus.Query)) {
 	t.Cleanup(func() { _ = far.Close(); <-done })
 }
 
-// holds is the frame with the registers' own addresses.
+// holds returns a frame with the registers' own addresses.
 func holds(q modbus.Query) []byte {
 	var got modbus.Response
 	for i := range q.Quantity {
@@ -84,7 +84,8 @@ func TestAPipeToRealServers(t *testing.T) {
 	}
 }
 
-// TestAnswersInAnyOrder: a server that answers in any order, in pieces, late or never. Whoever gets an answer gets the right one.
+// TestAnswersInAnyOrder: a server answers in any order, in pieces, late or never. Every caller that
+// gets an answer gets the right one.
 func TestAnswersInAnyOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
@@ -131,7 +132,7 @@ func TestAnswersInAnyOrder(t *testing.T) {
 	})
 }
 
-// Each transaction has its own deadline: one that waits long holds up none.
+// Each transaction has its own deadline: one with a long timeout does not delay others.
 func TestDeadlinesOfAPipe(t *testing.T) {
 	near, far := tcpPair(t)
 	queries(t, far, func(q modbus.Query) {
@@ -161,7 +162,8 @@ func TestDeadlinesOfAPipe(t *testing.T) {
 	}
 	begin, r := time.Now(), read(2, 0, 1)
 	r.Timeout = 50 * time.Millisecond
-	if _, err := p.Do(context.Background(), r); !errors.Is(err, modbus.ErrTimeout) || time.Since(begin) > 30*time.Second { // half of what the others wait
+	// Half of the timeout of the others.
+	if _, err := p.Do(context.Background(), r); !errors.Is(err, modbus.ErrTimeout) || time.Since(begin) > 30*time.Second {
 		t.Errorf("%v after %v", err, time.Since(begin))
 	}
 	cancel()
@@ -171,7 +173,7 @@ func TestDeadlinesOfAPipe(t *testing.T) {
 	}
 }
 
-// What a peer does that cannot be explained ends all transactions, and none after them is sent.
+// An unexplained frame from the peer ends all transactions, and none is sent afterwards.
 func TestWhatCostsAPipe(t *testing.T) {
 	for name, answer := range map[string]func(q modbus.Query) []byte{
 		"unknown id":    func(q modbus.Query) []byte { q.Transaction += 500; return holds(q) },
@@ -205,7 +207,7 @@ func TestWhatCostsAPipe(t *testing.T) {
 			}()
 			<-under
 			r := read(1, 1, 1)
-			r.Timeout = 2 * time.Second // what half a frame waits
+			r.Timeout = 2 * time.Second // how long half a frame waits
 			_, err := p.Do(context.Background(), r)
 			other := <-waits
 			if !modbus.LinkLost(err) || modbus.NotSent(err) || !modbus.LinkLost(other) {
@@ -221,7 +223,7 @@ func TestWhatCostsAPipe(t *testing.T) {
 	}
 }
 
-// A wrong answer with the right id costs its own transaction only.
+// A wrong answer with the right id costs only its own transaction.
 func TestAWrongAnswerInAPipe(t *testing.T) {
 	near, far := tcpPair(t)
 	queries(t, far, func(q modbus.Query) {
@@ -239,11 +241,11 @@ func TestAWrongAnswerInAPipe(t *testing.T) {
 	}
 }
 
-// NotSent is true of a write exactly when the device has seen nothing of it.
+// NotSent is true of a write exactly if the device has seen nothing of it.
 func TestAPipeKnowsWhatIsNotSent(t *testing.T) {
 	near, far := tcpPair(t)
 	_ = far.Close()
-	_, _ = near.Read(make([]byte, 1)) // until the end has arrived
+	_, _ = near.Read(make([]byte, 1)) // until the end of the stream has arrived
 	p := modbus.NewPipe(near, modbus.Options{})
 	if _, err := p.Do(context.Background(), writeOne); !modbus.LinkLost(err) || !modbus.NotSent(err) {
 		t.Errorf("closed before: %v", err)
@@ -280,8 +282,8 @@ func TestAPipeThatIsStuck(t *testing.T) {
 	all.Wait()
 }
 
-// A caller who gives up, or whose time is over, is not kept by what others have
-// still to write to a peer that reads nothing.
+// A caller that gives up, or whose deadline passes, is not held up by what others still have to
+// write to a peer that reads nothing.
 func TestNobodyIsKeptByAStuckPipe(t *testing.T) {
 	for name, pair := range map[string]func() (near, far net.Conn){
 		"that can only wait": net.Pipe,
@@ -315,7 +317,8 @@ func TestNobodyIsKeptByAStuckPipe(t *testing.T) {
 			for range 5 {
 				brief := writeOne
 				brief.Timeout = 20 * time.Millisecond
-				if _, err := p.Do(t.Context(), brief); !errors.Is(err, os.ErrDeadlineExceeded) { // its own, or the write's if it came before all others
+				// Its own deadline, or that of the write if it came before all others.
+				if _, err := p.Do(t.Context(), brief); !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("got %v, want a timeout", err)
 				}
 			}

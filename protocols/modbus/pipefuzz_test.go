@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// FuzzPipe plays hostile streams to a Pipe with three requests under way. What it gives to one of them must be an answer to that one.
+// FuzzPipe plays hostile streams to a Pipe with three requests under way. What it returns for one
+// of them must be an answer to that one.
 func FuzzPipe(f *testing.F) {
 	ok := func(id uint16, unit uint8) []byte {
 		return AppendFrame(nil, TCP, id, unit, []byte{3, 4, 1, 2, 3, unit})

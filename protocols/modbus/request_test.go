@@ -15,7 +15,7 @@ func TestCheck(t *testing.T) {
 	for name, c := range map[string]struct {
 		r    modbus.Request
 		f    modbus.Framing
-		says string // "" : passes
+		says string // "": passes
 	}{
 		"most registers":        {modbus.Request{Unit: 1, Function: 3, Quantity: 125}, modbus.RTU, ""},
 		"too many registers":    {modbus.Request{Unit: 1, Function: 4, Quantity: 126}, modbus.RTU, "1..125"},
@@ -75,7 +75,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestSilenceIsKeptOnThePacedLine: requests of all sizes to several units on a wire with real timing, with refusals and dead units.
+// TestSilenceIsKeptOnThePacedLine: requests of all sizes to several units on a wire with real
+// timing, with exceptions and dead units.
 func TestSilenceIsKeptOnThePacedLine(t *testing.T) {
 	for _, baud := range []int{19200, 115200} {
 		l, wire := wired(t, line.Options{FIFO: 16}, baud, func(f []byte, _ time.Time) ([]byte, time.Duration) {

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 
 var framings = []modbus.Framing{modbus.RTU, modbus.ASCII, modbus.TCP, modbus.RTUOverTCP, modbus.ASCIIOverTCP}
 
-// tty is a raw pty: two ends of a serial line without speed.
+// tty returns a raw pty: the two ends of a serial line without timing.
 func tty(t testing.TB) (near, far *os.File) {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -64,7 +64,7 @@ func raw(t testing.TB, fd int) {
 	}
 }
 
-// tcpPair is the two ends of a TCP connection.
+// tcpPair returns the two ends of a TCP connection.
 func tcpPair(t testing.TB) (near, far net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -84,7 +84,7 @@ func tcpPair(t testing.TB) (near, far net.Conn) {
 	return near, far
 }
 
-// ends is a fresh medium for the framing.
+// ends returns the two ends of a new medium for the framing.
 func ends(t testing.TB, f modbus.Framing) (near, far modbus.Conn) {
 	t.Helper()
 	if f == modbus.RTU || f == modbus.ASCII {
@@ -107,7 +107,7 @@ func serve(t testing.TB, p *sim.Plant, far modbus.Conn, f modbus.Framing) {
 	})
 }
 
-// linked is a Link to a plant over a fresh medium.
+// linked returns a Link to a plant over a new medium.
 func linked(t testing.TB, p *sim.Plant, f modbus.Framing, o modbus.Options) *modbus.Link {
 	t.Helper()
 	near, far := ends(t, f)
@@ -115,7 +115,8 @@ func linked(t testing.TB, p *sim.Plant, f modbus.Framing, o modbus.Options) *mod
 	return modbus.NewLink(near, f, o)
 }
 
-// calm is ends in virtual time, where nothing is lost or late by itself: within testing/synctest.
+// calm is like ends, for virtual time (within testing/synctest), where nothing is lost or delayed
+// by itself.
 func calm(t testing.TB) (near, far modbus.Conn) {
 	a, b := net.Pipe()
 	p := &port{Conn: a, wake: make(chan struct{}, 1)}
@@ -135,7 +136,8 @@ func calm(t testing.TB) (near, far modbus.Conn) {
 	return p, b
 }
 
-// meter is a device with registers 0..199 holding their own address (inputs: plus 1000) and coils 0..99 of which every third is on.
+// meter returns a device with registers 0..199 that contain their own address (inputs: plus 1000)
+// and coils 0..99 of which every third is on.
 func meter(unit uint8) *sim.Device {
 	d := sim.NewDevice(unit)
 	for i := range uint16(200) {
@@ -157,7 +159,7 @@ func read(unit uint8, address, quantity uint16) modbus.Request {
 	return modbus.Request{Unit: unit, Function: modbus.ReadHoldingRegisters, Address: address, Quantity: quantity, Timeout: 20 * time.Second}
 }
 
-// checkMeter fails when an answer is not what the meter's registers hold.
+// checkMeter fails if an answer differs from the contents of the meter's registers.
 func checkMeter(t testing.TB, r modbus.Request, got modbus.Response) {
 	t.Helper()
 	if len(got.Data) != 2*int(r.Quantity) {

@@ -15,7 +15,7 @@ import (
 	"gatewayd/protocols/modbus/sim"
 )
 
-// equipped is a meter that has all that a device can have beside its tables.
+// equipped returns a meter with everything that a device can have besides its tables.
 func equipped(unit uint8) *sim.Device {
 	d := meter(unit)
 	d.Status(0x6d)
@@ -33,7 +33,7 @@ func equipped(unit uint8) *sim.Device {
 	return d
 }
 
-// asker carries transactions: a Link or a Pipe.
+// asker carries out transactions: a Link or a Pipe.
 type asker interface {
 	Do(ctx context.Context, r modbus.Request) (modbus.Response, error)
 }
@@ -105,7 +105,7 @@ func everyService(t *testing.T, l asker, f modbus.Framing) {
 	silenced(t, l, f)
 }
 
-// identified reads the identification as a stream and one by one.
+// identified reads the identification by stream and by individual access.
 func identified(t *testing.T, l asker) {
 	t.Helper()
 	parts, objects := 0, 0
@@ -133,7 +133,7 @@ func identified(t *testing.T, l asker) {
 	}
 }
 
-// silenced forces a unit into listen-only mode and gets it out again.
+// silenced forces a unit into listen-only mode and back.
 func silenced(t *testing.T, l asker, f modbus.Framing) {
 	t.Helper()
 	r := modbus.Diagnose(7, modbus.ForceListenOnly, 0, 0)
@@ -149,14 +149,15 @@ func silenced(t *testing.T, l asker, f modbus.Framing) {
 	if _, err := l.Do(context.Background(), r); !errors.Is(err, modbus.ErrTimeout) || modbus.NotSent(err) {
 		t.Errorf("a unit that only listens restarts without an answer: %v", err)
 	}
-	<-time.After(5 * time.Millisecond) // until no answer is owed
+	<-time.After(5 * time.Millisecond) // until no answer is outstanding
 	got, err := l.Do(context.Background(), modbus.Request{Unit: 7, Function: modbus.ReadEventLog})
 	if log, _ := modbus.ParseEvents(got.Data); err != nil || log.Messages != 1 || len(log.Events) != 2 || log.Events[1] != 0 {
 		t.Errorf("after restarting: %+v %v", log, err)
 	}
 }
 
-// A function of its own is answered with whatever the device likes; on a line only a pause tells its end.
+// A function that the specification does not define is answered with arbitrary data; on a line only
+// a pause marks the end.
 func TestAFunctionOfItsOwn(t *testing.T) {
 	want := []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13}
 	for _, f := range framings {
@@ -184,7 +185,7 @@ func TestAFunctionOfItsOwn(t *testing.T) {
 	}
 }
 
-// TestMisbehavingServices: whatever lie a device tells, no wrong answer is taken.
+// TestMisbehavingServices: whatever wrong answers a device sends, none is accepted.
 func TestMisbehavingServices(t *testing.T) {
 	requests := []modbus.Request{
 		{Unit: 7, Function: modbus.ReadExceptionStatus}, {Unit: 7, Function: modbus.ReadEventCounter}, {Unit: 7, Function: modbus.ReadEventLog},
@@ -215,7 +216,7 @@ func TestMisbehavingServices(t *testing.T) {
 	}
 }
 
-// A late answer of one's own function is not taken for that of the next request.
+// A late answer of such a function is not taken for that of the next request.
 func TestLateServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := equipped(7)

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A read deadline of an earlier request that has passed since it was found good enough costs the next one nothing.
+// A read deadline kept from an earlier request that has passed meanwhile does not affect the next
+// request.
 func TestArmedTooSoon(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,7 +37,7 @@ func TestArmedTooSoon(t *testing.T) {
 		answered <- err
 	}()
 	l := NewLink(near, TCP, Options{})
-	l.armed = time.Now().Add(time.Minute) // so it was, before the process stood still
+	l.armed = time.Now().Add(time.Minute) // as it was before the process stalled
 	if err := near.SetReadDeadline(time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// heard hears all that passes.
+// heard returns an Ear that receives all frames.
 func heard(tap *Tap) *Ear {
 	e, err := tap.Listen(Filter{Unit: -1}, false)
 	if err != nil {
@@ -24,7 +24,8 @@ func heard(tap *Tap) *Ear {
 	return e
 }
 
-// told is what a tap has shown so far: direction, unit, function, mark and bytes of each frame.
+// told returns what a tap has shown so far: direction, unit, function, mark and bytes of each
+// frame.
 func told(e *Ear) (lines []string) {
 	for len(e.frames) > 0 {
 		f := <-e.frames
@@ -33,7 +34,7 @@ func told(e *Ear) (lines []string) {
 	return lines
 }
 
-// scene is a Conn of which each request is answered by the next reply.
+// scene is a Conn on which each request is answered by the next reply.
 type scene struct {
 	script
 	replies [][]byte
@@ -66,7 +67,7 @@ func TestTapTellsWhatPasses(t *testing.T) {
 		framing   Framing
 		datagrams bool
 		reply     []byte
-		want      string // X: the reply, all of it
+		want      string // X: the whole reply
 	}{
 		"rtu answer":          {RTU, false, framed(RTU, 0, 7, good...), "<7/3  X"},
 		"rtu glitch":          {RTU, false, join([]byte{0, 0xff}, framed(RTU, 0, 7, good...)), "<7/3 noise 00ff|<7/3  0703020005f047"},
@@ -108,7 +109,7 @@ func TestTapTellsWhatPasses(t *testing.T) {
 	}
 }
 
-// An answer that comes after its time is told as late, on a line before the next request.
+// An answer that arrives too late is marked as late, on a line before the next request.
 func TestTapTellsLateAnswers(t *testing.T) {
 	for _, f := range []Framing{RTU, ASCII, TCP} {
 		tap := NewTap()
@@ -139,7 +140,7 @@ func TestTapTellsLateAnswers(t *testing.T) {
 	}
 }
 
-// Whatever is taken out of what has come, the tap is told each byte, in the order they came.
+// Every byte that is taken out of the input is reported to the tap, in the order of arrival.
 func TestTapMissesNoByte(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tap := NewTap()
@@ -212,7 +213,7 @@ func TestRingKeepsTheLastFrames(t *testing.T) {
 	})
 }
 
-// Many transactions at a time on a Pipe: everything sent is told before its answer.
+// Many concurrent transactions on a Pipe: everything sent is reported before its answer.
 func TestTapOfAPipe(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
@@ -319,7 +320,7 @@ func TestListenersAreBounded(t *testing.T) {
 	}
 }
 
-// What nobody listens to costs a poll no allocation.
+// Without listeners, a poll costs no allocation.
 func TestTapAllocatesNothing(t *testing.T) {
 	tap := NewTap()
 	tap.opened(TCP)

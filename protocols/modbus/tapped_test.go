@@ -15,7 +15,7 @@ import (
 	"gatewayd/protocols/modbus/peer"
 )
 
-// all is what an ear has heard until now, as direction and mark, and bytes.
+// all returns what an ear has received so far, as direction and mark, and bytes.
 func all(t *testing.T, tap *modbus.Tap, ear *modbus.Ear) (frames []modbus.Frame) {
 	t.Helper()
 	if n := ear.Missed(); n > 0 {
@@ -37,7 +37,7 @@ func all(t *testing.T, tap *modbus.Tap, ear *modbus.Ear) (frames []modbus.Frame)
 
 var shown = regexp.MustCompile(`(?m)^(?:<[0-9A-F]{2}>|\[[0-9A-F]{2}\])+`)
 
-// A tap sees the very bytes that libmodbus's server says it has received and sent.
+// A tap sees exactly the bytes that libmodbus's server reports as received and sent.
 func TestTapAgreesWithLibmodbus(t *testing.T) {
 	server := peer.Libmodbus(t, "testdata/server.c")
 	for _, f := range []modbus.Framing{modbus.TCP, modbus.RTU} {
@@ -78,14 +78,14 @@ func TestTapAgreesWithLibmodbus(t *testing.T) {
 			end()
 			var got []string
 			for _, line := range shown.FindAllString(said.String(), -1) {
-				direction := modbus.Sent // what it has received
+				direction := modbus.Sent // what the server has received
 				if line[0] == '[' {
 					direction = modbus.Received
 				}
 				got = append(got, fmt.Sprintf("%d %s", direction, strings.ToLower(strings.NewReplacer("<", "", ">", "", "[", "", "]", "").Replace(line))))
 			}
 			if len(got) > len(want) {
-				got = got[len(got)-len(want):] // what it was waked with
+				got = got[len(got)-len(want):] // the server was woken with earlier requests
 			}
 			if a, b := strings.Join(got, "\n"), strings.Join(want, "\n"); a != b || len(got) < 20 {
 				t.Errorf("libmodbus says\n%s\nthe tap\n%s", a, b)
@@ -94,7 +94,7 @@ func TestTapAgreesWithLibmodbus(t *testing.T) {
 	}
 }
 
-// What pymodbus answers is all frames, and nothing between them.
+// Everything that pymodbus answers is frames, with nothing between them.
 func TestTapOfPymodbus(t *testing.T) {
 	server := peer.Pymodbus(t, "testdata/server.py")
 	for _, f := range []modbus.Framing{modbus.RTU, modbus.ASCII} {

@@ -27,7 +27,8 @@ func reads(unit uint8, quantities ...uint16) []modbus.Request {
 	return all
 }
 
-// The line of the specification's own arithmetic: 11 bits a character, 8 bytes out, 5 + 2n in, t3.5 before each frame.
+// The line from the arithmetic of the specification: 11 bits per character, 8 bytes out, 5 + 2n in,
+// t3.5 before each frame.
 func TestALineByHand(t *testing.T) {
 	char := 11 * time.Second / 9600
 	air := time.Duration(8+25)*char + 2*serial.Silence(9600)
@@ -78,7 +79,7 @@ func TestNoTimeThatIsKnown(t *testing.T) {
 	}
 }
 
-// drawUnits draws what units may ask of a line.
+// drawUnits draws units and what they ask of a line.
 func drawUnits(t *rapid.T, most int) []budget.Unit {
 	units := make([]budget.Unit, rapid.IntRange(1, most).Draw(t, "units"))
 	for i := range units {
@@ -99,7 +100,8 @@ func drawUnits(t *rapid.T, most int) []budget.Unit {
 	return units
 }
 
-// What fits according to the budget takes just that of a line whose scheduler carries it, and what the line is advised fits.
+// Polls that fit according to the budget take exactly that share of a line run by the scheduler,
+// and polls changed as advised fit.
 func TestTheScheduleTakesWhatTheBudgetSays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		line := serialLine(rapid.SampledFrom([]int{2400, 9600, 19200, 115200}).Draw(t, "baud"))

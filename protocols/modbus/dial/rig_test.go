@@ -45,7 +45,7 @@ func newAuthority(t *testing.T, name string) *authority {
 	return a
 }
 
-// sign fills in what a certificate needs; the first signs itself.
+// sign completes a certificate and signs it; the first one signs itself.
 func (a *authority) sign(c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -80,7 +80,7 @@ func (a *authority) write(name, kind string, der []byte) string {
 	return path
 }
 
-// issue signs a certificate; change may spoil it. It gives the files of certificate and key.
+// issue signs a certificate, which change may spoil. It returns the files of certificate and key.
 func (a *authority) issue(name string, change func(*x509.Certificate)) (cert, key string) {
 	a.t.Helper()
 	role, err := asn1.MarshalWithParams("Operator", "utf8")
@@ -103,14 +103,14 @@ func (a *authority) issue(name string, change func(*x509.Certificate)) (cert, ke
 	return a.write(name, "CERTIFICATE", signed.Raw), a.write(name, "PRIVATE KEY", der)
 }
 
-// files are those of a client of this authority that expects meter.example.
+// files returns the files of a client of this authority that expects meter.example.
 func (a *authority) files() dial.Files {
 	a.t.Helper()
 	cert, key := a.issue("gateway.example", nil)
 	return dial.Files{Certificate: cert, Key: key, CA: a.file, Name: "meter.example"}
 }
 
-// eventually tries again, for a server may be just starting.
+// eventually retries, because a server may still be starting.
 func eventually(t *testing.T, try func() error) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; {
@@ -125,7 +125,7 @@ func eventually(t *testing.T, try func() error) {
 	}
 }
 
-// readsMeter reads registers that hold their own address, and writes some.
+// readsMeter reads registers that contain their own address, and writes some.
 func readsMeter(t *testing.T, l *modbus.Link) {
 	t.Helper()
 	for first := uint16(0); first < 100; first += 10 {

@@ -41,7 +41,8 @@ func TestAskPymodbusOverTLS(t *testing.T) {
 
 func TestPymodbusAsksOurTLSServer(t *testing.T) {
 	ca := newAuthority(t, "ca")
-	cert, key := ca.issue("meter.example", func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} }) // it asks for that
+	// The address the client asks for.
+	cert, key := ca.issue("meter.example", func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +66,8 @@ func pool(a *authority) *x509.CertPool {
 	return p
 }
 
-// far is a TLS server that talks to each client once with serve; it tells the state of good handshakes.
+// far runs a TLS server that handles one connection per client with serve. It reports the state of
+// successful handshakes.
 func far(t *testing.T, cfg *tls.Config, serve func(net.Conn)) (string, <-chan tls.ConnectionState) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -206,7 +208,7 @@ func TestOurFilesAreNamed(t *testing.T) {
 	}
 }
 
-// Servers that stall, talk something else or leave in the handshake.
+// Servers that stall, speak another protocol or disconnect during the handshake.
 func TestHandshakeFaults(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	release := make(chan struct{})
@@ -234,7 +236,8 @@ func TestHandshakeFaults(t *testing.T) {
 	}
 }
 
-// OpenSSL's server judges our certificate: before the handshake is over (TLS 1.2) or after it (1.3), and offers what is too old.
+// OpenSSL's server verifies our certificate before the handshake is over (TLS 1.2) or after it
+// (1.3), and offers outdated versions.
 func TestOpenSSLJudgesUs(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
@@ -270,7 +273,7 @@ func TestOpenSSLJudgesUs(t *testing.T) {
 			if err == nil {
 				defer conn.Close()
 				patience := 30 * time.Second
-				if c.want == "" { // it has nothing to say
+				if c.want == "" { // it has nothing to report
 					patience = 500 * time.Millisecond
 				}
 				_ = conn.SetReadDeadline(time.Now().Add(patience))

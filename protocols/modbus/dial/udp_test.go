@@ -45,7 +45,7 @@ func plant() *sim.Plant {
 	return sim.NewPlant(d)
 }
 
-// served shows a plant to clients by UDP until the test ends.
+// served serves a plant over UDP until the test ends.
 func served(t *testing.T, f modbus.Framing, limits datagram.Limits) *datagram.Listener {
 	t.Helper()
 	l, err := datagram.Listen("127.0.0.1:0", f, limits)
@@ -76,7 +76,8 @@ func TestPymodbusAsksOurUDPServer(t *testing.T) {
 	}
 }
 
-// Garbage, halves and doubles cost no client its answers, and clients beyond the limit get none until others have left.
+// Garbage, partial frames and duplicates cost no client its answers, and clients beyond the limit
+// get none until others have left.
 func TestUDPServerHoldsItsLimits(t *testing.T) {
 	l := served(t, modbus.TCP, datagram.Limits{PerAddress: 2, Idle: 3 * time.Second})
 	ask := func(c net.Conn) error {

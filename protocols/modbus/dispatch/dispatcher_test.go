@@ -23,7 +23,7 @@ func ask(class schedule.Class, units ...uint8) *Ask {
 	return a
 }
 
-// pretend plays Run: each transaction ends with what fn says.
+// pretend acts as Run: each transaction ends with the result of fn.
 func pretend(w *Batch, fn func(r modbus.Request) error) {
 	for i, p := range w.parts {
 		if i > 0 && w.hurry.Load() {
@@ -44,7 +44,7 @@ func pretend(w *Batch, fn func(r modbus.Request) error) {
 	}
 }
 
-// lostError is that of a connection which the far end had closed before r was sent.
+// lostError returns the error of a connection that the far end had closed before r was sent.
 func lostError(t *testing.T, r modbus.Request) error {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +63,7 @@ func lostError(t *testing.T, r modbus.Request) error {
 	}
 	_ = far.Close()
 	_ = near.SetReadDeadline(time.Now().Add(30 * time.Second))
-	_, _ = near.Read(make([]byte, 1)) // until the end has arrived
+	_, _ = near.Read(make([]byte, 1)) // until the end of the stream has arrived
 	_, err = modbus.NewLink(near, modbus.TCP, modbus.Options{}).Do(context.Background(), r)
 	if !modbus.LinkLost(err) {
 		t.Fatalf("no lost link: %v", err)
@@ -219,7 +219,8 @@ func TestWorkEndsWhereAUnitIsSilent(t *testing.T) {
 	}
 }
 
-// A unit that must rest, or has not answered, has one transaction under way at a time; others have as many as there are batches.
+// A unit that must rest, or has not answered, has one transaction under way at a time; others have
+// as many as there are batches.
 func TestManyWorks(t *testing.T) {
 	c := New(Config{BatchSize: 8, InFlight: 4})
 	resting := ask(schedule.Poll, 1, 1)
@@ -250,7 +251,8 @@ func TestManyWorks(t *testing.T) {
 	}
 }
 
-// Whoever may not have it any more when its turn comes has nothing sent of what he has asked for; what has begun goes on to its end.
+// If the check fails when the turn of a request comes, nothing of it is sent; a request that has
+// begun is completed.
 func TestWhatDoesNotStandIsNotSent(t *testing.T) {
 	c := New(Config{})
 	revoked := error(nil)

@@ -14,7 +14,7 @@ import (
 type shop struct {
 	dispatcher *Dispatcher
 	now        time.Duration
-	took       time.Duration // each transaction
+	took       time.Duration // per transaction
 	polls      []*poll
 	silent     uint8 // a unit that does not answer
 }
@@ -26,7 +26,7 @@ type poll struct {
 	missed int
 	scans  int
 	shed   string
-	slow   int // answers that said so
+	slow   int // answers that reported it
 }
 
 func newShop(every ...time.Duration) *shop {
@@ -87,7 +87,8 @@ func (s *shop) run(until time.Duration) {
 	}
 }
 
-// A line whose units become slower than there is time for sheds the slowest, and gives its rhythm back when there is.
+// A line whose units become too slow sheds the slowest groups, and restores their intervals when
+// there is time again.
 func TestALineThatCannotKeepUpShedsTheSlowest(t *testing.T) {
 	s := newShop(time.Second, 500*time.Millisecond, 2*time.Second)
 	s.run(time.Minute)
@@ -102,7 +103,8 @@ func TestALineThatCannotKeepUpShedsTheSlowest(t *testing.T) {
 	for _, p := range s.polls {
 		p.missed, p.scans, p.slow = 0, 0, 0
 	}
-	s.took = 150 * time.Millisecond // 0.3 + 0.6 + 0.15: what is left to the slowest is enough for most of its slots
+	// 0.3 + 0.6 + 0.15: what is left for the slowest is enough for most of its slots.
+	s.took = 150 * time.Millisecond
 	s.run(s.now + 10*time.Minute)
 	for i, p := range s.polls[:2] {
 		if p.missed > 0 || p.slow > 0 {
@@ -132,7 +134,7 @@ func TestTheLoadIsWhatUnitsAskAndHaveShown(t *testing.T) {
 	}
 }
 
-// A unit that does not answer costs what it costs, and is no reason to take another one's rhythm for a moment.
+// A unit that does not answer takes time on the line, but never causes another one to be shed.
 func TestASilentUnitIsNoOverload(t *testing.T) {
 	s := newShop(time.Second, 500*time.Millisecond)
 	s.took, s.silent = 100*time.Millisecond, 1

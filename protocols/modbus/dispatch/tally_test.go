@@ -24,7 +24,8 @@ func TestTallyTellsEndsApart(t *testing.T) {
 	if e := got.Exceptions; len(e) != 2 || e[2] != 2 || e[modbus.GatewayTarget] != 1 {
 		t.Errorf("exceptions %v", e)
 	}
-	if got.Latency[2] != 4 || got.Took != 20*time.Millisecond { // a gateway that says for the unit that it is silent is no answer
+	// A gateway's report that the unit is silent is not an answer.
+	if got.Latency[2] != 4 || got.Took != 20*time.Millisecond {
 		t.Errorf("latency %+v", got.Latency)
 	}
 	if other := c.Tally(8); other.Requests != 0 || other.Unit != 8 {
@@ -32,7 +33,7 @@ func TestTallyTellsEndsApart(t *testing.T) {
 	}
 }
 
-// A copy of a tally is nobody else's.
+// A copy of a tally is independent.
 func TestTallyIsACopy(t *testing.T) {
 	c := New(Config{})
 	refusal := &Result{Err: &modbus.Exception{Code: 2}, Outcome: schedule.Exception}

@@ -83,7 +83,7 @@ func TestWhoIsTurnedAway(t *testing.T) {
 	}{
 		"silent":   {nil, "no registration within 400ms"},
 		"unknown":  {[]string{"ID:9999"}, "nobody has claimed"},
-		"longer":   {[]string{"ID:1234", "5"}, "nobody has claimed"}, // 1234 is somebody else
+		"longer":   {[]string{"ID:1234", "5"}, "nobody has claimed"}, // 1234 is another DTU
 		"no id":    {[]string{"ID:"}, "no registration, which begins with ID:"},
 		"http":     {[]string{"GET / HTTP/1.1\r\n\r\n"}, "no registration, which begins with ID:"},
 		"too long": {[]string{strings.Repeat("ID:1234", 100)}, "no registration"},
@@ -111,7 +111,8 @@ func TestWhoIsTurnedAway(t *testing.T) {
 	}
 }
 
-// One byte after the other is the same packet, and what follows a registration of known length does not matter.
+// A packet received byte by byte is the same packet, and bytes after a registration of known length
+// do not matter.
 func TestRegistrationInPieces(t *testing.T) {
 	r := listen(t, func(c *dtu.Config) { c.Length, c.Within = 4, time.Minute })
 	r.claim(t, "a", "1234")
@@ -201,7 +202,7 @@ func TestClaimsEnd(t *testing.T) {
 	}
 }
 
-// What an event shows of a packet is how the config spells it.
+// An event shows a packet as it is written in the config.
 func TestShownIsWhatIsWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "packet")
@@ -223,7 +224,8 @@ func FuzzBytes(f *testing.F) {
 	})
 }
 
-// Whose DTU calls from an address is never a matter of chance: of all claims at most one means it.
+// The owner of a DTU that calls from an address is never ambiguous: at most one of all claims
+// matches it.
 func TestNoTwoClaimsMeanOneAddress(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d, now := &dtu.Desk{}, time.Now()

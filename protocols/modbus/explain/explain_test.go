@@ -81,7 +81,7 @@ func TestLongAnswersAreCutShort(t *testing.T) {
 	}
 }
 
-// Whatever a recording holds, it is explained.
+// Any recording can be explained.
 func TestNothingCannotBeExplained(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var r explain.Reader
@@ -137,7 +137,7 @@ func TestWhatWasKeptReadsAsARecording(t *testing.T) {
 	}
 }
 
-// The bytes are frames one after the other, each with its length before it.
+// The input is a sequence of frames, each preceded by its length.
 func FuzzExplain(f *testing.F) {
 	f.Add(uint8(modbus.RTU), []byte("\x08\x07\x03\x00\x00\x00\x02\xc4\x6d\x09\x07\x03\x04\x00\x01\x00\x02\x00\x00"))
 	f.Add(uint8(modbus.TCP), []byte("\x0c\x00\x01\x00\x00\x00\x06\x07\x10\x00\x00\x00\x02"))

@@ -51,7 +51,7 @@ func must(t testing.TB, otherwise firewall.Action, rules ...firewall.Rule) *fire
 	return f
 }
 
-// The example of DESIGN.md: the rules, what is asked, what becomes of it.
+// The example in DESIGN.md: the rules, the requests and the verdicts.
 func TestTheExample(t *testing.T) {
 	f := must(t, firewall.Deny,
 		firewall.Rule{Name: "locked", Action: firewall.Deny, Functions: []string{"write"}, Addresses: []string{"0-9"}},
@@ -138,7 +138,7 @@ func TestRulesOfOne(t *testing.T) {
 func TestTimes(t *testing.T) {
 	for _, x := range []struct {
 		window string
-		at     string // of the week from Monday, the 23rd, on
+		at     string // time in the week from Monday, the 23rd, on
 		want   bool
 	}{
 		{"mon-fri 06:00-18:00", "23 06:00", true},
@@ -167,7 +167,7 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// A rate counts by unit, and only what is let through.
+// A rate counts per unit, and only allowed requests.
 func TestRates(t *testing.T) {
 	f := must(t, firewall.Deny,
 		firewall.Rule{Name: "not-7", Action: firewall.Deny, Addresses: []string{"7"}},
@@ -200,7 +200,8 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// A unit is one, whichever way it is reached: through its actor, or straight through its line or link.
+// A unit counts as one, however it is reached: through its actor, or directly through its line or
+// link.
 func TestRatesCountByPlace(t *testing.T) {
 	f := must(t, firewall.Deny, firewall.Rule{Name: "slow", Rate: 2, Per: time.Minute})
 	at := func(unit, link string, address uint8) firewall.Question {

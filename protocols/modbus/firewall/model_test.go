@@ -14,7 +14,8 @@ import (
 	"gatewayd/protocols/modbus/firewall"
 )
 
-// model is the plainest way to say what the rules mean: every single coil and register is taken to every rule in turn.
+// model is the simplest expression of the rules: every single coil and register is checked against
+// every rule in turn.
 type model struct {
 	rules     []firewall.Rule
 	otherwise firewall.Action
@@ -58,7 +59,7 @@ func things(r modbus.Request) []thing {
 		for i := range len(r.Data) / 2 {
 			all = append(all, thing{write: true, at: int(r.Address) + i, least: word(i), top: word(i)})
 		}
-	case 22: // the specification's formula, of the smallest and the largest register there is
+	case 22: // the specification's formula, applied to the smallest and the largest possible register
 		after := func(before int) int { return before&word(0) | word(1)&^word(0) }
 		all = append(all, thing{write: true, at: int(r.Address), least: after(0), top: after(65535)})
 	case 23:
@@ -74,7 +75,7 @@ func things(r modbus.Request) []thing {
 	return all
 }
 
-// where is the place of a unit, whatever it is called.
+// where returns the place of a unit, whatever it is called.
 func where(q firewall.Question) string {
 	if q.Link == "" {
 		return q.Unit
@@ -121,7 +122,7 @@ func bounds(s string) (int, int) {
 	return a, b
 }
 
-// inTime looks at every minute of the windows that began today and yesterday.
+// inTime checks every minute of the windows that began today and yesterday.
 func inTime(s string, now time.Time) bool {
 	days, hours, _ := strings.Cut(s, " ")
 	from, to, _ := strings.Cut(hours, "-")
@@ -240,7 +241,7 @@ func randomRule(r *rand.Rand, i int) firewall.Rule {
 	if rule.Action <= firewall.Verify && r.IntN(3) == 0 {
 		rule.Rate, rule.Per = 1+r.IntN(3), time.Duration(1+r.IntN(600))*time.Second
 	}
-	for i := range rule.Times { // the model knows no other form, and no 24:00
+	for i := range rule.Times { // the model supports no other form, and no 24:00
 		rule.Times[i] = strings.Replace(rule.Times[i], "24:00", "00:00", 1)
 	}
 	return rule
@@ -280,7 +281,7 @@ func randomRequest(r *rand.Rand) modbus.Request {
 	}
 }
 
-// compare takes the firewall and the model through the same questions.
+// compare asks the firewall and the model the same questions.
 func compare(t *testing.T, seed uint64, questions int) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	m := &model{otherwise: pick(r, firewall.Allow, firewall.Deny)}
@@ -303,7 +304,7 @@ func compare(t *testing.T, seed uint64, questions int) {
 	}
 }
 
-// GATEWAYD_CASES=1000000 makes it a long one.
+// GATEWAYD_CASES=1000000 makes it a long test.
 func TestAgreesWithTheModel(t *testing.T) {
 	cases := 4000
 	if n, err := strconv.Atoi(os.Getenv("GATEWAYD_CASES")); err == nil {

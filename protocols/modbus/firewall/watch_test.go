@@ -9,7 +9,7 @@ import (
 	"gatewayd/protocols/modbus/firewall"
 )
 
-// A watch trips once in each silence that is too long, never before, and only a release ends it.
+// A watch trips once in each silence that is too long, never earlier, and only a release resets it.
 func TestWatch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		silence := time.Duration(rapid.IntRange(1, 100).Draw(t, "silence")) * time.Second

@@ -7,7 +7,8 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-// Whatever a point can be, masters read the value that was set, in any order of its bytes, and nothing that passes for one where there is none.
+// For every type and byte order, masters read the value that was set, and nothing that could be
+// mistaken for a value if there is none.
 func TestEveryTypeIsShownAndMissing(t *testing.T) {
 	values := map[string]points.Value{
 		points.Bool: points.Flag(true), points.String: points.Text("ab"),
@@ -15,7 +16,7 @@ func TestEveryTypeIsShownAndMissing(t *testing.T) {
 		points.CP56: points.Text("2026-01-31T12:00:00.5"), points.BCDTime: points.Text("2026-01-31T12:00:59"), points.Fields: points.Text("2026-01-31T12:00:59"),
 	}
 	for _, form := range points.Types() {
-		if form == points.Bytes { // no value of the bus
+		if form == points.Bytes { // not a value of the bus
 			continue
 		}
 		for _, order := range []string{"", points.WordSwap, points.ByteSwap, points.LittleEndian} {
@@ -40,7 +41,8 @@ func TestEveryTypeIsShownAndMissing(t *testing.T) {
 				}
 				return p.Decode(data[1:])
 			}
-			if v, err := decoded(); err == nil && points.IsTime(form) && form != points.Unix32 { // whose last second is in 2106
+			// The last second of Unix32 is in 2106.
+			if v, err := decoded(); err == nil && points.IsTime(form) && form != points.Unix32 {
 				t.Errorf("%s %s: %s stands for no value", form, order, v)
 			}
 			set(t, m, 0, want)

@@ -196,7 +196,7 @@ func TestPointsMayNotOverlap(t *testing.T) {
 	built(t, []image.Point{bit("a", 0, 1, false), bit("b", 0, 2, false), point("c", points.Input, 0, points.Uint16)})
 }
 
-// What is shown, read and written back is the value that was shown.
+// A value that is read and written back is unchanged.
 func TestValuesComeBack(t *testing.T) {
 	forms := []string{
 		points.Int16, points.Uint16, points.Int32, points.Uint32, points.Int64, points.Uint64, points.Float32, points.Float64, points.BCD16, points.BCD32,
@@ -242,7 +242,7 @@ func TestValuesComeBack(t *testing.T) {
 	})
 }
 
-// Whatever is asked, an image answers as much as is asked for, or refuses.
+// For any request, an image answers with the requested amount or refuses.
 func FuzzImage(f *testing.F) {
 	all := []image.Point{
 		point("a", points.Holding, 0, points.Float32), point("b", points.Holding, 2, points.Int64), bit("c", 6, 0, true), bit("d", 6, 5, false),

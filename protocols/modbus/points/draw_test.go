@@ -40,7 +40,7 @@ func drawOrder(t *rapid.T, bytes int) string {
 	return string(rapid.Permutation([]byte(alphabet(bytes))).Draw(t, "order"))
 }
 
-// drawValue draws a value that an unscaled point of this type holds exactly.
+// drawValue draws a value that an unscaled point of this type can hold exactly.
 func drawValue(t *rapid.T, p Point) Value {
 	switch p.Type {
 	case Bool:
@@ -71,7 +71,7 @@ func drawValue(t *rapid.T, p Point) Value {
 	return Unsigned(rapid.Uint64Range(0, most).Draw(t, "unsigned"))
 }
 
-// drawTime draws a time that the type holds.
+// drawTime draws a time that the type can hold.
 func drawTime(t *rapid.T, form string) Value {
 	seconds := rapid.Int64Range(946684800, 1<<32-1).Draw(t, "seconds") // 2000 to 2106
 	at := time.Unix(seconds, 0).UTC()

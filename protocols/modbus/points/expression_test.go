@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// known are the points that expressions of these tests have.
+// known are the points used in the expressions of these tests.
 func known(name string) (flag, ok bool) {
 	switch name {
 	case "a", "b", "power-l1", "u.1":
@@ -112,7 +112,7 @@ func TestExpressionsWithoutResult(t *testing.T) {
 	}
 }
 
-// What a tree of operations gives is what Go gives for it.
+// An expression has the same result as the same operations in Go.
 func TestExpressionsComputeAsGoDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text, want := drawExpression(t, 4)
@@ -172,7 +172,7 @@ func TestSequence(t *testing.T) {
 	}
 }
 
-// Whatever is written, it is refused or it computes a finite number, a flag or a reason.
+// Any text is rejected, or computes a finite number, a flag or an error.
 func FuzzExpression(f *testing.F) {
 	for _, s := range []string{"a+b", `cond(on, "power-l1", 2)`, "a[1:2]", "func(){}", "((((", "min(1,)", "1/0", "a.(type)", "x{1}", "\"\\x00\""} {
 		f.Add(s)

@@ -92,7 +92,7 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-// What a value is called can be written.
+// The labels of values can be written.
 func TestEncodesLabels(t *testing.T) {
 	bit := 3
 	state := Point{Type: Int16, Scale: 0.5, Finish: &Finish{Labels: []Label{{2, "running"}, {-1, "fault"}, {0, "Off"}, {1, "off"}}}}
@@ -101,7 +101,7 @@ func TestEncodesLabels(t *testing.T) {
 	for _, c := range []struct {
 		point Point
 		text  string
-		want  string // in hex, or a part of the refusal
+		want  string // in hex, or a part of the error
 	}{
 		{state, "running", "0004"}, {state, "fault", "fffe"}, {state, "RUNNING", "0004"}, {state, "off", "0002"}, {state, "Off", "0000"},
 		{state, "runing", `"runing" is none of running, fault, Off, off`}, {state, "", "is none of"},
@@ -124,7 +124,7 @@ func TestEncodesLabels(t *testing.T) {
 	}
 }
 
-// What is written to a point that another one scales reads the same, for all factors.
+// A value written to a point that is scaled by another one reads back the same, for all factors.
 func TestScaleFactors(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := Point{Area: Holding, Type: Int16, ScaleFrom: "sf", Finish: pattern(0x8000)}

@@ -127,7 +127,8 @@ func drawPlan(t *rapid.T, most, addresses int) ([]Point, Limits) {
 	return points, limits
 }
 
-// bears says whether a unit with these limits answers the read of these points; the reference for Plan.
+// bears reports whether a unit with these limits answers the read of these points; the reference
+// for Plan.
 func bears(points []Point, members []int, l Limits) (load int, ok bool) {
 	first, end := 1<<20, 0
 	covered := map[int]bool{}
@@ -192,7 +193,8 @@ func TestPlanCoversEveryPointOnceWithinTheLimits(t *testing.T) {
 	})
 }
 
-// No other way to share out the points among reads takes fewer reads, or as few with less to carry.
+// No other way to distribute the points over reads takes fewer reads, or as few reads with a
+// smaller load.
 func TestPlanIsTheBestOfAll(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		points, limits := drawPlan(t, 7, 20)
@@ -233,7 +235,7 @@ func brute(points []Point, l Limits, i int, sets [][]int, best cost) cost {
 	return brute(points, l, i+1, append(sets, []int{i}), best)
 }
 
-// What a unit holds arrives at each point as if it had been read alone.
+// Each point gets the same value as if it had been read alone.
 func TestExtractGivesWhatEachPointWouldReadAlone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		points, limits := drawPlan(t, 20, 40)
@@ -266,7 +268,7 @@ func TestExtractGivesWhatEachPointWouldReadAlone(t *testing.T) {
 	})
 }
 
-// serve answers a read as a unit does whose registers and coils are the same memory.
+// serve answers a read like a unit whose registers and coils share the same memory.
 func serve(r Read, memory []byte) []byte {
 	if r.Area == Holding {
 		return append([]byte{}, memory[2*int(r.Address):2*(int(r.Address)+int(r.Quantity))]...)
@@ -279,7 +281,8 @@ func serve(r Read, memory []byte) []byte {
 	return data
 }
 
-// Bisecting a refused read ends with each point, or each knot of overlapping points, alone, and loses none.
+// Bisecting refused reads ends with each point, or each group of overlapping points, alone, and
+// loses none.
 func TestHalvesKeepEveryPoint(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		points, limits := drawPlan(t, 20, 30)

@@ -14,7 +14,7 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	tests := []struct {
 		name  string
 		point Point
-		want  string // "": the point is fine
+		want  string // "": the point is valid
 	}{
 		{"plain", Point{Area: Holding, Type: Uint16}, ""},
 		{"last register", Point{Area: Input, Address: 65535, Type: Int16}, ""},

@@ -145,7 +145,8 @@ func TestEncodeRoundsToTheNearestStep(t *testing.T) {
 	}
 }
 
-// Whatever is written comes back, for all types, orders, bytes and bits; parts of a register leave the rest alone.
+// Every written value reads back the same, for all types, orders, bytes and bits; parts of a
+// register leave the rest unchanged.
 func TestValuesRoundTrip(t *testing.T) {
 	for _, form := range Types() {
 		t.Run(form, func(t *testing.T) {
@@ -192,7 +193,8 @@ func write(t *rapid.T, p Point, v Value) []byte {
 	return data
 }
 
-// A scaled write lands within half a step of what was asked, or is refused with the value truly out of range.
+// A scaled write results in a value within half a step of the requested one, or is refused if that
+// is really out of range.
 func TestScaledValuesRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		form := rapid.SampledFrom([]string{Int16, Uint16, Int32, Uint32, BCD16, BCD32}).Draw(t, "type")
@@ -217,7 +219,7 @@ func TestScaledValuesRoundTrip(t *testing.T) {
 	})
 }
 
-// The named orders are what encoding/binary and plain swapping of bytes and words say.
+// The named orders agree with encoding/binary and simple swapping of bytes and words.
 func TestOrdersAgreeWithPlainSwaps(t *testing.T) {
 	swapBytes := func(b []byte) {
 		for i := 0; i+1 < len(b); i += 2 {
@@ -257,7 +259,8 @@ func TestOrdersAgreeWithPlainSwaps(t *testing.T) {
 	}
 }
 
-// Every half comes back from its number, and numbers between two halves go to the nearer one.
+// Every binary16 survives conversion to float64 and back, and numbers between two of them are
+// rounded to the nearer one.
 func TestHalves(t *testing.T) {
 	for h := range 1 << 16 {
 		f := fromHalf(uint16(h))
@@ -282,7 +285,8 @@ func TestHalves(t *testing.T) {
 	}
 }
 
-// Whatever a device sends, decoding answers with a finite value or an error, and a value that can be written reads the same.
+// For any bytes of a device, decoding returns a finite value or an error, and a value that can be
+// written reads back the same.
 func FuzzDecode(f *testing.F) {
 	f.Add(uint8(0), "cdab", 0.1, []byte{1, 2, 3, 4})
 	f.Add(uint8(14), "ba", 0.0, []byte("meter\x00"))

@@ -10,7 +10,8 @@ import (
 	"gatewayd/protocols/modbus/profiles"
 )
 
-// Each profile says how its devices are told from others, or why they cannot be; no two say the same.
+// Each profile states how its devices are recognised, or why they cannot be; no two profiles state
+// the same.
 func TestMarks(t *testing.T) {
 	marked := map[string]string{}
 	for _, name := range profiles.Names() {

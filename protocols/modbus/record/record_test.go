@@ -169,7 +169,7 @@ func FuzzReader(f *testing.F) {
 		var all []record.Entry
 		for e, err := r.Next(); err == nil; e, err = r.Next() {
 			if err := w.Write(e); err != nil {
-				return // a line that grows beyond the longest
+				return // a line that becomes longer than the maximum
 			}
 			all = append(all, e)
 		}

@@ -16,7 +16,7 @@ import (
 	"gatewayd/protocols/modbus/replay"
 )
 
-// recorded is the text of a recording of frames.
+// recorded returns the text of a recording of frames.
 func recorded(t *testing.T, h record.Header, all ...record.Entry) string {
 	t.Helper()
 	var b strings.Builder
@@ -32,7 +32,8 @@ func recorded(t *testing.T, h record.Header, all ...record.Entry) string {
 	return b.String()
 }
 
-// read is the request for register 5 of unit 7, and the answer that it holds v.
+// read returns the request for register 5 of unit 7, and a function for the answer that it contains
+// v.
 func read(f modbus.Framing, id uint16) (request []byte, answer func(v uint16) []byte) {
 	request = modbus.AppendFrame(nil, f, id, 7, []byte{3, 0, 5, 0, 1})
 	return request, func(v uint16) []byte {
@@ -42,7 +43,8 @@ func read(f modbus.Framing, id uint16) (request []byte, answer func(v uint16) []
 
 var ask = modbus.Request{Unit: 7, Function: modbus.ReadHoldingRegisters, Address: 5, Quantity: 1, Timeout: 500 * time.Millisecond}
 
-// A request gets what it got at that time: an answer with its delay, silence, a spoilt frame; in all framings.
+// A request gets what it got at that time, in all framings: an answer with its delay, silence, or a
+// corrupt frame.
 func TestAnswersAsItWasThen(t *testing.T) {
 	for _, f := range []modbus.Framing{modbus.RTU, modbus.ASCII, modbus.TCP} {
 		t.Run(f.String(), func(t *testing.T) {
@@ -76,7 +78,7 @@ func TestAnswersAsItWasThen(t *testing.T) {
 				if got, err := link.Do(t.Context(), ask); !errors.Is(err, modbus.ErrTimeout) {
 					t.Fatalf("%v, %v where there was silence", got, err)
 				}
-				if f != modbus.TCP { // which has no checksum to be spoilt
+				if f != modbus.TCP { // which has no checksum to corrupt
 					time.Sleep(10 * time.Second)
 					if got, err := link.Do(t.Context(), ask); !errors.Is(err, modbus.ErrCorrupt) {
 						t.Fatalf("%v, %v where the frame was spoilt", got, err)
@@ -99,7 +101,8 @@ func TestAnswersAsItWasThen(t *testing.T) {
 	}
 }
 
-// While the connection was lost there is none; a port is not there, a host keeps one waiting.
+// While the recorded connection was lost, there is none: opening a port fails, connecting to a host
+// waits.
 func TestLostConnections(t *testing.T) {
 	request, answer := read(modbus.TCP, 1)
 	for transport, gone := range map[string]bool{"serial": true, "tcp": false} {
@@ -141,7 +144,7 @@ func TestLostConnections(t *testing.T) {
 	}
 }
 
-// Whatever a recording holds, it can be asked.
+// Any recording can be used.
 func FuzzLine(f *testing.F) {
 	f.Add("modbus-record 1\nframing rtu\n0.0 > 07030000000ac46b\n0.1 < 0703 crc\n0.2 ! - lost\n9.9 ! - opened\n")
 	f.Add("modbus-record 1\nframing tcp\n0.0 > 0001000000060703\n0.1 < 00\n")

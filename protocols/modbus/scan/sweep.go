@@ -43,7 +43,7 @@ type Found struct {
 // Sweep asks one address after the other. It is not safe for concurrent use.
 type Sweep struct {
 	config Config
-	knocks []knock // still to be made
+	knocks []knock // still to be sent
 	asked  map[uint8]bool
 	silent *knock // the last knock, if there was no answer
 	now    *visit // to a unit that exists

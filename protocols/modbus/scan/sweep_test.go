@@ -13,7 +13,7 @@ import (
 	"gatewayd/protocols/modbus/scan"
 )
 
-// run sweeps with what each request brings.
+// run sweeps with the result of answer for each request.
 func run(t interface{ Fatal(...any) }, c scan.Config, answer func(modbus.Request) (modbus.Response, error)) (all []*scan.Found, sent []modbus.Request) {
 	s := scan.New(c)
 	for r, ok := s.Next(); ok; r, ok = s.Next() {
@@ -45,7 +45,7 @@ func TestFindsUnits(t *testing.T) {
 		{ID: 0, Value: []byte("ACME Corp")}, {ID: 1, Value: []byte("M-1 x")},
 	}})
 	units := map[uint8]func(modbus.Request) (modbus.Response, error){
-		3: func(r modbus.Request) (modbus.Response, error) { // knows nothing but its registers
+		3: func(r modbus.Request) (modbus.Response, error) { // supports nothing but its registers
 			if r.Function == modbus.ReadHoldingRegisters && r.Address == 40000 {
 				return modbus.Response{Data: []byte("SunS")}, nil
 			}
@@ -85,7 +85,7 @@ func TestFindsUnits(t *testing.T) {
 	}
 }
 
-// A unit that answers while the next is asked is found all the same.
+// A unit that answers only while the next one is asked is found nevertheless.
 func TestFindsASlowUnit(t *testing.T) {
 	all, _ := run(t, scan.Config{Units: []uint8{4, 5, 6}, Wait: 100 * time.Millisecond}, func(r modbus.Request) (modbus.Response, error) {
 		switch {
@@ -101,7 +101,7 @@ func TestFindsASlowUnit(t *testing.T) {
 	}
 }
 
-// Whatever is answered, it ends, asks everybody, and finds each unit once at most.
+// Whatever the answers, a sweep ends, asks every address, and finds each unit at most once.
 func TestEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		units := rapid.SliceOfN(rapid.Uint8Range(1, 247), 1, 20).Draw(t, "units")

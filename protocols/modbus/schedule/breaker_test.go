@@ -79,7 +79,7 @@ func TestTimeoutIsLearned(t *testing.T) {
 	}
 }
 
-// A unit that comes back slower than a short probe waits is found by a long one.
+// A unit that has become slower than a short probe waits is found by a long one.
 func TestAUnitThatCameBackSlowerIsFound(t *testing.T) {
 	for _, hint := range []bool{false, true} {
 		b := NewBreaker(BreakerConfig{})
@@ -148,8 +148,9 @@ func drawConfig(t *rapid.T) BreakerConfig {
 	}
 }
 
-// With any configuration and any pattern of outcomes: one probe per back-off, back-offs and timeouts within their bounds, an
-// answer closes, and the same history anywhere on the clock makes the same decisions.
+// With any configuration and any pattern of outcomes: one probe per back-off, back-offs and
+// timeouts within their bounds, an answer closes the breaker, and the same history at any other
+// time results in the same decisions.
 func TestBreakerKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		config := drawConfig(t)
@@ -201,8 +202,8 @@ func TestBreakerKeepsItsPromises(t *testing.T) {
 	})
 }
 
-// Over an hour of silence the probes of one unit take less than two parts in a hundred of a line that nobody else needs, whatever it
-// did before; the queue holds them to less on others.
+// Over an hour of silence, the probes of one unit take less than two parts in a hundred of a line
+// that no other unit needs, whatever happened before; on other lines the queue limits them further.
 func TestASilentUnitTakesLittleAirTime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := NewBreaker(BreakerConfig{Seed: rapid.Uint64().Draw(t, "seed")})
@@ -242,7 +243,7 @@ func TestSilenceForEverNeverHammers(t *testing.T) {
 	}
 }
 
-// Requests that were on their way when the breaker opened do not lengthen its back-off.
+// Requests in flight when the breaker opened do not lengthen its back-off.
 func TestStragglersDoNotLengthenTheBackoff(t *testing.T) {
 	b := NewBreaker(BreakerConfig{})
 	silence(&b, 0)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// On a line that nobody else needs a silent unit is asked when it likes.
+// On a line that no other unit needs, a silent unit is not held back.
 func TestALineNobodyElseNeedsIsFree(t *testing.T) {
 	for _, class := range []Class{Poll, Probe} {
 		q := NewQueue[string](QueueConfig{})
@@ -24,8 +24,8 @@ func TestALineNobodyElseNeedsIsFree(t *testing.T) {
 	}
 }
 
-// A unit that has gone from the line holds nobody back for long, one that waits
-// does as long as it waits.
+// A unit that no longer uses the line does not hold others back for long; one that waits does as
+// long as it waits.
 func TestWhoNeedsTheLine(t *testing.T) {
 	q := NewQueue[string](QueueConfig{})
 	fill(q, Poll, 1, "a", 2)
@@ -57,8 +57,8 @@ func TestWhoNeedsTheLine(t *testing.T) {
 	}
 }
 
-// A unit that comes back on a line of its own is found within its own back-off,
-// and so are twenty of them.
+// A unit that comes back on a line of its own is found within its own back-off, and so are twenty
+// of them.
 func TestOnALineOfTheirOwnUnitsAreFoundWithinTheirBackoff(t *testing.T) {
 	for _, silent := range []uint8{1, 20} {
 		l := newLine(0, silent)
@@ -82,8 +82,8 @@ func TestOnALineOfTheirOwnUnitsAreFoundWithinTheirBackoff(t *testing.T) {
 	}
 }
 
-// Units that poll in their own rhythm on a line that is not full keep their slots
-// beside silent ones, whatever the rhythm.
+// Units that poll at their own interval on a line that is not full keep their slots beside silent
+// ones, whatever the interval.
 func TestSilentUnitsCostARhythmNothing(t *testing.T) {
 	for _, every := range []time.Duration{200 * ms, time.Second, 10 * time.Second, 5 * time.Minute} {
 		l := newLine(3, 20)

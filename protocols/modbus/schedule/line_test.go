@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// line is a serial line in virtual time: one transaction at once, a queue before it, a breaker for each unit. Units up to
-// healthy answer after 10 ms, the others never; each unit asks again as soon as it may, so that the line is always full.
+// line is a serial line in virtual time: one transaction at a time, a queue, and a breaker for each
+// unit. Units up to healthy answer after 10 ms, the others never. Each unit sends its next request
+// as soon as it may, so that the line is always full.
 type line struct {
 	queue    *Queue[bool]
 	breakers map[uint8]*Breaker
@@ -44,7 +45,7 @@ func (l *line) run(until time.Duration) (answers int) {
 	return l.answers
 }
 
-// idle is how long nothing happens when the queue says wait, at least a millisecond.
+// idle returns how long nothing happens when the queue says wait, at least a millisecond.
 func (l *line) idle(wait time.Duration) time.Duration {
 	if wait <= 0 {
 		wait = time.Second
@@ -87,7 +88,8 @@ func (l *line) transact(item Item[bool]) {
 	l.queue.Done(item.Unit, l.now, outcome)
 }
 
-// On a full line silent units cost the healthy ones at most one answer in a hundred, however many they are.
+// On a full line, silent units cost the healthy ones at most one answer in a hundred, however many
+// they are.
 func TestSilentUnitsCostAFullLineOnePartInHundred(t *testing.T) {
 	for _, silent := range []uint8{1, 20, 60} {
 		alone, beside := newLine(20, 0), newLine(20, silent)

@@ -51,7 +51,8 @@ func TestARhythmComesBackAfterAWhile(t *testing.T) {
 		share float64
 		want  string
 	}{
-		{0, 0.9, "[b]"}, {time.Second, 0.85, "[b]"}, {100 * time.Second, 0.75, "[b]"}, // hysteresis: 0.95 is no overload, and no room
+		// Hysteresis: 0.95 is neither an overload nor enough room.
+		{0, 0.9, "[b]"}, {time.Second, 0.85, "[b]"}, {100 * time.Second, 0.75, "[b]"},
 		{101 * time.Second, 0.6, "[b]"}, {110 * time.Second, 0.75, "[b]"}, // not for long enough
 		{111 * time.Second, 0.6, "[b]"}, {121 * time.Second, 0.6, "[]"},
 		{122 * time.Second, 0.78, "[]"},
@@ -62,8 +63,9 @@ func TestARhythmComesBackAfterAWhile(t *testing.T) {
 	}
 }
 
-// Whatever groups ask for: what keeps its rhythm fits whenever it did not, nothing slower than what is shed keeps its rhythm, equal demands are
-// judged once, and a line with room sheds nothing in the end.
+// For any demands: the groups that keep their interval fit if they did not fit before, no group
+// slower than a shed one keeps its interval, equal demands are judged once, and a line with room
+// eventually sheds nothing.
 func TestOverloadKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var o Overload

@@ -174,7 +174,8 @@ func TestUnansweredProbesTakeTheirShareOnly(t *testing.T) {
 	fill(q, Probe, 3, "c", 1)
 	item, _, _ := q.Next(0)
 	q.Done(item.Unit, 100*ms, NoAnswer)
-	if _, wait, ok := q.Next(100 * ms); ok || wait != 9800*ms { // 99 times 100 ms after the live unit was there
+	// 99 times 100 ms after the live unit used the line.
+	if _, wait, ok := q.Next(100 * ms); ok || wait != 9800*ms {
 		t.Fatal(wait, ok)
 	}
 	fill(q, Poll, 9, "live", 1)
@@ -203,7 +204,7 @@ func TestDrop(t *testing.T) {
 	}
 }
 
-// bench drives a queue with random events and checks at each election what the queue promises.
+// bench drives a queue with random events and checks its guarantees at each election.
 type bench struct {
 	q       *Queue[int]
 	config  QueueConfig
@@ -214,7 +215,8 @@ type bench struct {
 	since   map[uint8]time.Duration
 	ready   map[uint8]time.Duration
 	passed  [classes]int
-	// ahead counts, for a class and unit that could go all along, how often another unit of the class went.
+	// ahead counts, for a class and unit that could be elected all along, how often another unit of
+	// the class was.
 	ahead [classes][5][5]int
 }
 
@@ -255,7 +257,7 @@ func (b *bench) push(t *rapid.T) {
 	}
 }
 
-// arrive books an item; the first of its class and unit queues at the end of the turns.
+// arrive records an item; the first of its class and unit goes to the end of the turns.
 func (b *bench) arrive(item Item[int]) {
 	first := true
 	for _, i := range b.waiting {
@@ -267,7 +269,7 @@ func (b *bench) arrive(item Item[int]) {
 	b.waiting[item.Payload] = item
 }
 
-// able says by the test's own book whether the item may go now.
+// able reports, by the test's own records, whether the item may be sent now.
 func (b *bench) able(i Item[int]) bool {
 	return len(b.flying[i.Unit]) < b.config.PerUnit && b.now >= b.ready[i.Unit] && (i.Deadline == 0 || b.now < i.Deadline)
 }
@@ -299,7 +301,7 @@ func (b *bench) election(t *rapid.T) {
 	b.since[item.Unit] = b.now
 }
 
-// count holds the queue to its bounds on starvation.
+// count checks the bounds on starvation.
 func (b *bench) count(t *rapid.T, item Item[int], able [classes]bool) {
 	for c := range able {
 		if able[c] {
@@ -398,7 +400,8 @@ func TestQueueKeepsItsPromises(t *testing.T) {
 	})
 }
 
-// finish empties the queue: what waits comes out, each item once, and in its unit and class in the order it went in.
+// finish empties the queue: each waiting item is returned once, and within its unit and class in
+// the order of arrival.
 func (b *bench) finish(t *rapid.T) {
 	for unit, items := range b.flying {
 		for range items {

@@ -7,24 +7,25 @@ import (
 	"pgregory.net/rapid"
 )
 
-// rota is a line in virtual time on which scan groups are read once per interval, some of them shed.
+// rota is a line in virtual time on which scan groups are read once per interval, some of them
+// shed.
 type rota struct {
 	queue  *Queue[*turn]
 	groups []*turn
 	now    time.Duration
-	used   time.Duration // by shed ones
+	used   time.Duration // by shed groups
 }
 
 type turn struct {
 	unit   uint8
 	every  time.Duration
-	took   time.Duration // each request
+	took   time.Duration // per request
 	n      int
 	shed   bool
 	due    time.Duration
 	left   int
 	served time.Duration // when the last scan ended
-	worst  time.Duration // between two ends of scans
+	worst  time.Duration // between the ends of two scans
 	missed int
 }
 
@@ -86,7 +87,8 @@ func drawTurns(t *rapid.T, shed bool, first uint8) []*turn {
 	return all
 }
 
-// Groups that fit keep their rhythm whatever is shed beside them, and of what is shed each is read again and again.
+// Groups that fit keep their interval whatever is shed beside them, and each shed group is read
+// again and again.
 func TestShedGroupsLeaveTheOthersTheirRhythm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		kept, shed := drawTurns(t, false, 1), drawTurns(t, true, 10)
@@ -119,7 +121,7 @@ func TestShedGroupsLeaveTheOthersTheirRhythm(t *testing.T) {
 	})
 }
 
-// On a line that is full with others each shed group still has its share.
+// On a line that is full with other groups, each shed group still gets its share.
 func TestShedGroupsDoNotStarve(t *testing.T) {
 	r := &rota{queue: NewQueue[*turn](QueueConfig{})}
 	for unit := range uint8(5) {

@@ -26,7 +26,7 @@ func (f fixed) Handle(dst []byte, q *server.Query) []byte {
 
 func nobody(server.Port, error) {}
 
-// tells says what a master reads; -1: nothing.
+// tells returns what a master reads; -1: nothing.
 func tells(t testing.TB, l *modbus.Link) int {
 	t.Helper()
 	a, err := l.Do(context.Background(), read(1, 1))
@@ -112,7 +112,7 @@ func TestAChangeOfWhatIsClosed(t *testing.T) {
 	}
 }
 
-// A serial port that stays is not closed; one with other settings is opened anew, after it was closed.
+// A serial port that stays is not closed; one with other settings is closed and opened again.
 func TestPortsChange(t *testing.T) {
 	_, slave, err := pty.Open()
 	if err != nil {

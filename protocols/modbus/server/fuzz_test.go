@@ -9,7 +9,7 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// stream is a connection on which a master says something and hangs up.
+// stream is a connection on which a master sends something and disconnects.
 type stream struct {
 	io.Reader
 	wrote bytes.Buffer
@@ -43,7 +43,8 @@ func (e echo) Handle(dst []byte, q *Query) []byte {
 	return pdu
 }
 
-// Whatever a master sends: no panic, at most one whole answer of a legal size per request, and nothing kept.
+// Whatever a master sends: no panic, at most one complete answer of a legal size per request, and
+// nothing is kept.
 func FuzzServe(f *testing.F) {
 	write := modbus.Request{Unit: 7, Function: modbus.WriteMultipleRegisters, Address: 1, Quantity: 1, Data: []byte{1, 2}}
 	for framing := range uint8(5) {
@@ -85,7 +86,7 @@ type unhurried struct{}
 func (unhurried) heard()        {}
 func (unhurried) before() error { return nil }
 
-// frames checks that b is so many MBAP frames.
+// frames checks that b consists of n MBAP frames.
 func frames(t *testing.T, b []byte, n uint64) {
 	for ; n > 0; n-- {
 		if len(b) < 9 || b[2] != 0 || b[3] != 0 {
@@ -102,7 +103,7 @@ func frames(t *testing.T, b []byte, n uint64) {
 	}
 }
 
-// Whatever the identity is and whatever is asked: a PDU of a legal size, and all objects can be had.
+// For any identity and any request: a PDU of a legal size, and all objects can be read.
 func FuzzIdentity(f *testing.F) {
 	f.Add([]byte{43, 14, 1, 0}, "vendor", "")
 	f.Add([]byte{43, 14, 2, 3}, "", "name")

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience only ends tests that hang.
 const patience = 2 * time.Minute
 
-// registers answers reads with zeros; writes to unit 9 it takes over and gives to the test.
+// registers answers reads with zeros. It takes over writes to unit 9 and passes them to the test.
 type registers struct {
 	taken chan *server.Later
 	asked atomic.Int64
@@ -50,7 +50,7 @@ func (h *registers) Handle(dst []byte, q *server.Query) []byte {
 	return pdu
 }
 
-// started is a server with one TCP door.
+// started returns a server with one TCP door.
 func started(t testing.TB, cfg server.Config, f modbus.Framing) (*server.Server, *registers, string) {
 	t.Helper()
 	h := &registers{taken: make(chan *server.Later, 1024)}
@@ -85,7 +85,7 @@ func frame(f modbus.Framing, id uint16, r modbus.Request) []byte {
 	return modbus.AppendFrame(nil, f, id, r.Unit, modbus.AppendRequest(nil, r))
 }
 
-// closed says whether the far end has ended the connection, whatever it said before.
+// closed reports whether the far end has closed the connection, whatever it sent before.
 func closed(c net.Conn) bool {
 	_, err := io.Copy(io.Discard, c)
 	return err == nil || !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err)
@@ -147,7 +147,7 @@ func TestWhoAsksNothingIsCut(t *testing.T) {
 	s, _, at := started(t, server.Config{Idle: 2 * time.Second}, modbus.RTUOverTCP)
 	c := dial(t, at)
 	works(t, c, modbus.RTUOverTCP)
-	go func() { // a byte now and then is no request
+	go func() { // a byte now and then is not a request
 		for {
 			if _, err := c.Write([]byte{0}); err != nil {
 				return
@@ -195,7 +195,7 @@ func TestRequestsUnderWayAreLimited(t *testing.T) {
 	for range 4 {
 		first = append(first, <-h.taken)
 	}
-	works(t, dial(t, at), modbus.TCP) // others do not suffer
+	works(t, dial(t, at), modbus.TCP) // others are not affected
 	if n := s.Masters(); h.asked.Load() != 5 {
 		t.Errorf("%d requests were let in: %+v", h.asked.Load()-1, n)
 	}
@@ -205,9 +205,9 @@ func TestRequestsUnderWayAreLimited(t *testing.T) {
 	if _, err := io.ReadFull(c, answers); err != nil || answers[1] != 2 || answers[10] != 4 {
 		t.Errorf("answered %x %v", answers, err)
 	}
-	first[2].Refuse(modbus.DeviceBusy) // only the first counts
+	first[2].Refuse(modbus.DeviceBusy) // only the first answer counts
 	_ = c.Close()
-	first[0].Refuse(modbus.DeviceBusy) // to nobody
+	first[0].Refuse(modbus.DeviceBusy) // nobody waits for it
 	until(t, "it is gone", func() bool {
 		for len(h.taken) > 0 {
 			(<-h.taken).Refuse(modbus.DeviceBusy)
@@ -220,7 +220,7 @@ func TestRequestsUnderWayAreLimited(t *testing.T) {
 	first[1].Refuse(modbus.DeviceBusy)
 }
 
-// Without transaction ids a late answer would be taken for another one.
+// Without transaction ids, a late answer would be taken for another one.
 func TestWhoAsksAnewHasGivenUp(t *testing.T) {
 	_, h, at := started(t, server.Config{}, modbus.RTUOverTCP)
 	c := dial(t, at)

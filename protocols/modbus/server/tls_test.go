@@ -34,7 +34,7 @@ type identity struct {
 	key  *ecdsa.PrivateKey
 }
 
-// issue makes a certificate; by nobody: it signs itself.
+// issue creates a certificate; without by it signs itself.
 func issue(t testing.TB, by *identity, name string, adapt func(*x509.Certificate)) *identity {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -98,7 +98,7 @@ func put(t testing.TB, file string, text []byte) {
 	}
 }
 
-// secured is a server with one secure door, and its files.
+// secured returns a server with one secure door, and its files.
 func secured(t testing.TB, own *identity, cas ...*identity) (at string, f server.Files) {
 	t.Helper()
 	dir := t.TempDir()
@@ -135,9 +135,9 @@ func asks(c *tls.Conn) error {
 	return err
 }
 
-// master connects and reads once; the certificate is the server's.
+// master connects and reads once. It returns the server's certificate.
 func master(at string, cfg *tls.Config) (*tls.Conn, *x509.Certificate, error) {
-	cfg.InsecureSkipVerify = true // the server is not what is tested
+	cfg.InsecureSkipVerify = true // the server's certificate is not what is tested
 	c, err := tls.Dial("tcp", at, cfg)
 	if err != nil {
 		return nil, nil, err
@@ -169,7 +169,7 @@ func TestWhoIsLetIn(t *testing.T) {
 		by   *identity
 		make func(*x509.Certificate)
 		max  uint16
-		want string // of the error; empty: let in
+		want string // of the error; empty: accepted
 	}{
 		"of the one authority":   {by: one, make: viewer(nil)},
 		"of the other":           {by: two, make: viewer(nil)},
@@ -192,7 +192,8 @@ func TestWhoIsLetIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cert := issue(t, x.by, "master", x.make).tls()
-			show := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil } // whatever authorities the server names
+			// Whatever authorities the server names.
+			show := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 			cfg := &tls.Config{GetClientCertificate: show, MinVersion: tls.VersionTLS10, MaxVersion: x.max}
 			c, _, err := master(at, cfg)
 			if err == nil {
@@ -213,8 +214,8 @@ func TestWhoIsLetIn(t *testing.T) {
 	}
 }
 
-// New certificates are those of the next handshake; who is connected stays. A
-// master whose authority has gone gets in no more, not by resuming either.
+// New certificates are used from the next handshake on; connected masters stay. A master whose
+// authority was removed is no longer accepted, not even by resuming a session.
 func TestCertificatesAreReadAnew(t *testing.T) {
 	ca, next := issue(t, nil, "ca", authority), issue(t, nil, "next", authority)
 	at, f := secured(t, issue(t, ca, "before", nil), ca)
@@ -268,7 +269,7 @@ func TestFilesThatCannotBe(t *testing.T) {
 	}
 }
 
-// OpenSSL offers what the specification demands of every device.
+// OpenSSL offers what the specification requires of every device.
 func TestOpenSSLFindsTheMandatorySuites(t *testing.T) {
 	ca := issue(t, nil, "ca", authority)
 	at, _ := secured(t, issue(t, ca, "localhost", nil), ca)
@@ -300,7 +301,8 @@ func TestOpenSSLFindsTheMandatorySuites(t *testing.T) {
 	}
 }
 
-// TLS 1.2 is authenticated encryption alone here as well, which is more than crypto/tls asks by itself.
+// With TLS 1.2, only authenticated encryption is accepted, which is stricter than the default of
+// crypto/tls.
 func TestWeakSuitesAreRefused(t *testing.T) {
 	ca := issue(t, nil, "ca", authority)
 	at, _ := secured(t, issue(t, ca, "localhost", nil), ca)
@@ -318,7 +320,7 @@ func TestWeakSuitesAreRefused(t *testing.T) {
 	}
 }
 
-// Whoever knocks again and again with no certificate, or with no TLS at all, is counted, and does not fill the log.
+// Repeated attempts without a certificate, or without TLS, are counted and do not fill the log.
 func TestStrangersDoNotFillTheLog(t *testing.T) {
 	dir := t.TempDir()
 	f := server.Files{Certificate: filepath.Join(dir, "own.pem"), Key: filepath.Join(dir, "own.key"), CA: filepath.Join(dir, "ca.pem")}
@@ -336,7 +338,7 @@ func TestStrangersDoNotFillTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = c.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
-		_, _ = io.Copy(io.Discard, c) // until it is cut
+		_, _ = io.Copy(io.Discard, c) // until it is closed
 		_ = c.Close()
 	}
 	_ = s.Close()

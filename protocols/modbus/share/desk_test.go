@@ -88,7 +88,8 @@ func TestAnswersAreKept(t *testing.T) {
 	if a := ask(2*time.Second-1, share.Known); a.Register(0) != 0x402 {
 		t.Errorf("answer %x", a.Data)
 	}
-	take(t, d, "a", reading(1, 5, 1), time.Second, share.Queued) // whoever wants no old answer gets none
+	// A caller that accepts no earlier answer gets none.
+	take(t, d, "a", reading(1, 5, 1), time.Second, share.Queued)
 	x, _ = d.Next(time.Second, here)
 	d.Done(x, true, modbus.Response{}, time.Second)
 	ask(2*time.Second, share.Queued)
@@ -97,7 +98,8 @@ func TestAnswersAreKept(t *testing.T) {
 	ask(2*time.Second, share.Queued) // a failure is not kept
 }
 
-// What others write through the same line ends what was read before it, also where it is started again.
+// Writes by others through the same line invalidate what was read before, also after the line is
+// restarted.
 func TestOthersWrite(t *testing.T) {
 	d, tap := share.NewDesk[string, int](1), modbus.NewTap()
 	ask := func(want share.Verdict) {
@@ -125,7 +127,7 @@ func TestOthersWrite(t *testing.T) {
 	ask(share.Known)
 }
 
-// Who asks after a write is not told what was before it.
+// A read requested after a write is not answered with an earlier value.
 func TestAWriteEndsWhatWasRead(t *testing.T) {
 	for _, unit := range []uint8{1, 0} {
 		d := share.NewDesk[string, int](2)
@@ -164,7 +166,8 @@ func TestWhoHasGoneIsNotAskedFor(t *testing.T) {
 	}
 }
 
-// Everybody is answered once, no more than so many are out at a time, and nothing is left.
+// Every request is answered once, no more transactions than allowed are under way, and nothing is
+// left.
 func TestEverybodyIsAnswered(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 4).Draw(t, "most")

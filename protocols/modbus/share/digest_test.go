@@ -8,8 +8,8 @@ import (
 	"gatewayd/protocols/modbus/share"
 )
 
-// Whatever is added is taken once, by its key or by that of all others, and
-// whoever slept is called before anything waits.
+// Every added value is taken once, under its own key or under that of all others, and Add reports
+// wake before anything waits.
 func TestNothingIsLostInADigest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var d share.Digest[int, int]

@@ -13,7 +13,7 @@ import (
 	"gatewayd/protocols/modbus/sim"
 )
 
-// Whatever a point is, what the device holds is a value of it.
+// For any point, the contents of the device are a value of it.
 func TestLifeGivesEveryPointAValue(t *testing.T) {
 	units := []string{"", "V", "A", "kW", "W", "kWh", "Wh", "Hz", "°C", "%", "kvar", "m", "furlong", "s"}
 	rapid.Check(t, func(t *rapid.T) {
@@ -48,7 +48,7 @@ func TestLifeGivesEveryPointAValue(t *testing.T) {
 	})
 }
 
-// held is what a client reads of a point.
+// held returns what a client reads for a point.
 func held(t interface{ Fatalf(string, ...any) }, d *sim.Device, p points.Point) []byte {
 	table := map[string]sim.Table{
 		points.Coil: sim.Coils, points.DiscreteInput: sim.DiscreteInputs, points.Holding: sim.HoldingRegisters, points.Input: sim.InputRegisters,
@@ -101,7 +101,7 @@ func TestLifeMovesSlowly(t *testing.T) {
 	}
 }
 
-// What a client has written stays.
+// What a client has written is kept.
 func TestLifeKeepsWhatIsWritten(t *testing.T) {
 	p := points.Point{Name: "limit", Area: points.Holding, Address: 5, Type: points.Uint16, Unit: "W"}
 	d := sim.NewDevice(7)

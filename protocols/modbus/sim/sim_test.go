@@ -51,7 +51,8 @@ func read(unit uint8, address, quantity uint16) modbus.Request {
 	return modbus.Request{Unit: unit, Function: modbus.ReadHoldingRegisters, Address: address, Quantity: quantity}
 }
 
-// TestTablesAreAMap: whatever is put, followed and written, a device holds what a plain map would.
+// TestTablesAreAMap: whatever is put, followed and written, a device contains what a plain map
+// would.
 func TestTablesAreAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d, want := sim.NewDevice(1), map[uint16]uint16{}
@@ -169,7 +170,8 @@ func TestManyClientsWhileBehaviourChanges(t *testing.T) {
 	}
 }
 
-// TestPipelinedRequestsAreAnsweredInOrder: several requests in one segment, as fast clients send them.
+// TestPipelinedRequestsAreAnsweredInOrder: several requests in one segment, as sent by fast
+// clients.
 func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	d := sim.NewDevice(1)
 	d.Follow(sim.HoldingRegisters, 0, 100, func(a uint16) uint16 { return a })
@@ -201,7 +203,7 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	}
 }
 
-// TestEndOfContextEndsEverything: also answers that are held back; goleak sees what stays.
+// TestEndOfContextEndsEverything: including delayed answers; goleak detects what remains.
 func TestEndOfContextEndsEverything(t *testing.T) {
 	for name, b := range map[string]sim.Behaviour{"late": {Late: time.Hour}, "slow": {Delay: time.Hour}, "in pieces": {Pieces: 1, Pause: time.Hour}, "silent": {Silent: true}} {
 		t.Run(name, func(t *testing.T) {

@@ -17,13 +17,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// servers are other makers' servers of unit 7, whose holding registers hold their address.
+// servers are third-party servers of unit 7, whose holding registers contain their address.
 func servers(t *testing.T) map[string][]string {
 	t.Helper()
 	return map[string][]string{"libmodbus": peer.Libmodbus(t, "../testdata/server.c"), "pymodbus": peer.Pymodbus(t, "../testdata/server.py")}
 }
 
-// reads asks until somebody is there, for a server may be just starting.
+// reads repeats a read until it succeeds, because a server may still be starting.
 func reads(t *testing.T, text string) {
 	t.Helper()
 	to, err := target.Parse(text)
@@ -84,9 +84,9 @@ func TestReachesOtherMakersServers(t *testing.T) {
 	})
 }
 
-// What went wrong is said in one line, and of a write that nobody knows what became of it.
+// A failure is reported in one line, including whether the outcome of a write is unknown.
 func TestSaysWhatWentWrong(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}
