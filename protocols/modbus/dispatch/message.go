@@ -1,13 +1,13 @@
-// Package dispatch shares one serial line or connection among the Modbus units on it. It has
+// Package dispatch shares one serial line or connection among the Modbus units on it. It contains
 //
-//   - the messages that the actor of a unit and the actor of its line or link exchange (Ask and Answer, and what is
-//     beside them),
-//   - the Dispatcher, which holds the requests of all units, decides which go next, retries, sheds polls on a line that
-//     cannot keep up, and counts what became of them,
-//   - the Batch, in which a worker carries them out.
+//   - the messages exchanged between the actor of a unit and the actor of its line or link (Ask,
+//     Answer and others),
+//   - the Dispatcher, which holds the requests of all units, decides which go next, retries, sheds
+//     polls on a line that cannot keep up, and counts outcomes,
+//   - the Batch, in which a worker carries out requests.
 //
-// It opens nothing and has no clock: the actor brings the port or connection, and the time. In which order requests go is
-// decided by package schedule.
+// It opens nothing and has no clock: the actor supplies the port or connection, and the time. The
+// order of requests is decided by package schedule.
 package dispatch
 
 import (

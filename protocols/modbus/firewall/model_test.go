@@ -219,7 +219,7 @@ func some(r *rand.Rand, from ...string) []string {
 	return list
 }
 
-// numbers near each other, so that ranges meet; now and then at the end.
+// near returns numbers close to each other, so that ranges overlap, sometimes at the upper end.
 func near(r *rand.Rand) int { return pick(r, 0, 65520)*r.IntN(2) + r.IntN(16) }
 
 func ranges(r *rand.Rand) []string {
