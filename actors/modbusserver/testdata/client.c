@@ -1,4 +1,4 @@
-/* A libmodbus client of registers that hold their own address: client tcp PORT | client rtu TTY, and debug to have it print frames. It prints what differs and returns how much did. */
+/* A libmodbus client that tests registers holding their own address: client tcp PORT | client rtu TTY; add debug to print frames. It prints the differences and returns their number. */
 #include <errno.h>
 #include <modbus.h>
 #include <stdio.h>

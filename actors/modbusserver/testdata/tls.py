@@ -3,7 +3,7 @@ import asyncio
 import ssl
 import sys
 from pymodbus.client import AsyncModbusTlsClient
-from pymodbus.transaction import ModbusSocketFramer  # its own for TLS leaves the MBAP header out, against R-05
+from pymodbus.transaction import ModbusSocketFramer  # its framer for TLS omits the MBAP header, contrary to R-05
 
 port, dir = sys.argv[1:]
 context = ssl.create_default_context(cafile=dir + "/ca.pem")

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// An agenda is what is to be done when, first things first and in the order they were put down.
+// An agenda is a list of functions to be called at given times, in order of time and then of entry.
 type agenda struct {
 	entries entries
 	count   uint64
@@ -22,7 +22,7 @@ func (a *agenda) put(due time.Duration, do func()) {
 	heap.Push(&a.entries, entry{due, a.count, do})
 }
 
-// next is when the first entry is due.
+// next returns when the first entry is due.
 func (a *agenda) next() (time.Duration, bool) {
 	if len(a.entries) == 0 {
 		return 0, false
@@ -30,7 +30,7 @@ func (a *agenda) next() (time.Duration, bool) {
 	return a.entries[0].due, true
 }
 
-// take removes the first entry if it is due.
+// take removes and returns the first entry if it is due.
 func (a *agenda) take(now time.Duration) (func(), bool) {
 	if due, ok := a.next(); !ok || due > now {
 		return nil, false

@@ -12,7 +12,8 @@ import (
 	"gatewayd/protocols/serial/line"
 )
 
-// BenchmarkExchange asks for 10 registers' worth of bytes as fast as the wire allows; it reports how near it comes and what it costs.
+// BenchmarkExchange exchanges requests and replies of 10 registers' length as fast as the wire
+// allows. It reports how close it comes to that limit and what it costs.
 func BenchmarkExchange(b *testing.B) {
 	for _, baud := range []int{9600, 19200, 115200} {
 		b.Run(fmt.Sprint(baud), func(b *testing.B) {

@@ -2,7 +2,8 @@ package line
 
 import "time"
 
-// deliver lets the next n bytes of b be heard: by those who want a stream now, by the others with its last byte.
+// deliver delivers the next n bytes of b: at once to stations that receive a stream, to the others
+// the whole burst with its last byte.
 func (l *Line) deliver(b *burst, n int) {
 	l.mu.Lock()
 	first := b.heard
@@ -32,13 +33,13 @@ func (l *Line) deliver(b *burst, n int) {
 	}
 }
 
-// hearing is what one station makes of some bytes.
+// hearing is what one station receives of some bytes.
 type hearing struct {
 	by *station
 	span
 }
 
-// spoil says what the wire makes of the next n bytes of b.
+// spoil applies collisions and noise to the next n bytes of b.
 func (l *Line) spoil(b *burst, n int) {
 	for i := b.heard; i < b.heard+n; i++ {
 		c, here := b.data[i], true
@@ -63,10 +64,11 @@ func (l *Line) spoil(b *burst, n int) {
 	b.heard += n
 }
 
-// garbage is some byte other than c.
+// garbage returns a random byte other than c.
 func (l *Line) garbage(c byte) byte { return c ^ byte(1+l.noise.IntN(255)) }
 
-// hearing says what s hears of b from byte first on: nothing while it talks itself, garbage at another baud rate.
+// hearing returns what s receives of b from byte first on: nothing while s itself sends, garbage at
+// another baud rate.
 func (l *Line) hearing(s *station, b *burst, first int) (hearing, bool) {
 	if s == b.from && !(l.opts.Echo && s == l.client) || l.opts.FourWire && s != l.client && b.from != l.client {
 		return hearing{}, false
@@ -90,7 +92,8 @@ func (l *Line) hearing(s *station, b *burst, first int) (hearing, bool) {
 	return h, len(h.data) > 0
 }
 
-// near says that two UARTs at these rates understand each other: within 3 %, half a bit in the eleven of a character being lost at 4.5 %.
+// near reports whether two UARTs at these rates understand each other. The limit is 3 %; half a bit
+// in the eleven of a character, where reception fails, is 4.5 %.
 func near(a, b int) bool { return 100*max(a-b, b-a) <= 3*max(a, b) }
 
 func (l *Line) finish(b *burst) {
@@ -101,5 +104,5 @@ func (l *Line) finish(b *burst) {
 	}
 }
 
-// moment is t as wall and monotonic time.
+// moment converts t to wall and monotonic time.
 func (l *Line) moment(t time.Duration) time.Time { return l.epoch.Add(t) }

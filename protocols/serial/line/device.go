@@ -5,9 +5,11 @@ import (
 	"time"
 )
 
-// Attach adds a device that answers whole frames: bytes between pauses of at least t3.5. It hears all others, other devices too unless
-// FourWire is set; sent is when the last bit ended. A reply, if not empty, begins t3.5 + turnaround + the time answer took after that.
-// answer runs on the line's goroutine: it must not wait for anything. Detaching lets what is said already be finished.
+// Attach adds a device that answers whole frames, which are bytes between pauses of at least t3.5.
+// The device receives the frames of all other stations, including other devices unless FourWire is
+// set. sent is the end of the last bit. A reply that is not empty begins t3.5, turnaround and the
+// time that answer took after that. answer runs on the line's goroutine and must not block. After
+// detach, replies already on their way are still sent.
 func (l *Line) Attach(answer func(frame []byte, sent time.Time) (reply []byte, turnaround time.Duration)) (detach func()) {
 	d := &device{line: l, answer: answer}
 	d.station.hear = d.hear
@@ -15,7 +17,7 @@ func (l *Line) Attach(answer func(frame []byte, sent time.Time) (reply []byte, t
 	return func() { l.leave(&d.station) }
 }
 
-// device is one attached by Attach. Only the line's goroutine uses its framer.
+// device is a device added by Attach. Only the line's goroutine uses its framer.
 type device struct {
 	station
 	line   *Line
@@ -36,13 +38,14 @@ func (d *device) hear(s span, _ *station, baud int) {
 	d.line.at(s.end+d.framer.silence, d.look)
 }
 
-// look ends the frame if the silence has lasted, and else looks again when it could have.
+// look ends the frame if the silence has lasted long enough. Otherwise it is called again at the
+// earliest time when that can be so.
 func (d *device) look() {
 	l := d.line
 	l.mu.Lock()
 	now, quiet := l.now(), d.framer.end+d.framer.silence
 	if now < quiet {
-		l.mu.Unlock() // more was heard meanwhile; that has its own look
+		l.mu.Unlock() // more has arrived meanwhile, for which look will be called
 		return
 	}
 	for _, b := range l.bursts {
@@ -70,8 +73,9 @@ func (d *device) reply(f span) {
 	l.send(&d.station, slices.Clone(reply), f.end+d.framer.silence+max(turnaround, 0)+l.now()-began)
 }
 
-// Listen calls heard with everything on the wire, spoiled as it is; client tells the client's bytes from those of devices.
-// heard runs on the line's goroutine: it must not wait for anything, and copies what it keeps.
+// Listen calls heard with everything on the wire, including collisions and noise. client tells
+// bytes of the client from bytes of devices. heard runs on the line's goroutine: it must not block
+// and must copy what it keeps.
 func (l *Line) Listen(heard func(c Chunk, client bool)) (stop func()) {
 	s := &station{stream: true}
 	s.hear = func(p span, from *station, _ int) {

@@ -9,7 +9,8 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// Line is the wire. All methods may be called from any goroutine; Close not from a device's own function.
+// Line is the wire. All methods may be called from any goroutine, except that Close must not be
+// called from a function of a device.
 type Line struct {
 	epoch  time.Time
 	timer  *serial.Timer
@@ -20,9 +21,9 @@ type Line struct {
 	opts     Options
 	plugged  *socket // nil while unplugged
 	stations []*station
-	bursts   []*burst // on the wire, to come, or needed to judge those
+	bursts   []*burst // on the wire, scheduled, or needed to find collisions with those
 	agenda   agenda
-	working  bool // the loop sets the timer itself when it is through
+	working  bool // work is running entries and sets the timer itself afterwards
 	closed   bool
 	noise    *rand.Rand
 	stats    Stats
@@ -30,20 +31,20 @@ type Line struct {
 	busyTo   time.Duration
 }
 
-// station is one talker and listener on the wire.
+// station is one sender and receiver on the wire.
 type station struct {
-	hear   func(s span, from *station, baud int) // on the line's goroutine, without its lock
-	stream bool                                  // hears portions as they come, not whole bursts at their end
-	sentTo time.Duration                         // end of the last byte it has given to the wire
+	hear   func(s span, from *station, baud int) // runs on the line's goroutine, without its lock
+	stream bool                                  // receives portions as they arrive, not whole bursts at their end
+	sentTo time.Duration                         // end of the last byte it has put on the wire
 }
 
-// talk is who spoke last and until when.
+// talk is the station that sent last and when it ended.
 type talk struct {
 	from *station
 	end  time.Duration
 }
 
-// New makes a plugged line with no devices. Its goroutines live until Close.
+// New returns a plugged line without devices. Its goroutines run until Close.
 func New(opts Options) (*Line, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func New(opts Options) (*Line, error) {
 	return l, nil
 }
 
-// Close unplugs the port and lets the devices hear the end: a Tap reads io.EOF.
+// Close unplugs the port and reports the end to the devices: a Tap reads io.EOF.
 func (l *Line) Close() error {
 	l.mu.Lock()
 	l.closed = true
@@ -88,7 +89,7 @@ func (l *Line) SetNoise(loss, flip float64) {
 	l.opts.Loss, l.opts.Flip = loss, flip
 }
 
-// SetBaud sets the devices to baud bit/s, 0 for whatever the client sets.
+// SetBaud sets the devices to baud bit/s, or to the rate of the client if baud is 0.
 func (l *Line) SetBaud(baud int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,7 +98,7 @@ func (l *Line) SetBaud(baud int) {
 
 func (l *Line) now() time.Duration { return time.Since(l.epoch) }
 
-// work does what the agenda says until the timer is closed.
+// work carries out the entries of the agenda until the timer is closed.
 func (l *Line) work() {
 	for l.timer.Expired() == nil {
 		for {
@@ -116,14 +117,14 @@ func (l *Line) work() {
 	}
 }
 
-// wake sets the timer to the first entry. The lock is held.
+// wake sets the timer to the first entry. The caller holds the lock.
 func (l *Line) wake() {
 	if due, ok := l.agenda.next(); ok && !l.closed {
 		_ = l.timer.Set(due - l.now())
 	}
 }
 
-// at puts do on the agenda. The lock is held.
+// at puts do on the agenda. The caller holds the lock.
 func (l *Line) at(due time.Duration, do func()) {
 	first, any := l.agenda.next()
 	l.agenda.put(due, do)
@@ -152,7 +153,7 @@ func (l *Line) leave(s *station) {
 	l.stations = kept
 }
 
-// baudOf is what s is set to. The lock is held.
+// baudOf returns the baud rate of s. The caller holds the lock.
 func (l *Line) baudOf(s *station) int {
 	if s != l.client && l.opts.Baud > 0 {
 		return l.opts.Baud
@@ -163,7 +164,8 @@ func (l *Line) baudOf(s *station) int {
 	return defaultBaud
 }
 
-// send puts data on the wire, not before start and not before what s has sent already. The lock is held.
+// send puts data on the wire, not before start and not before the end of what s has already sent.
+// The caller holds the lock.
 func (l *Line) send(s *station, data []byte, start time.Duration) {
 	if l.closed || len(data) == 0 {
 		return
@@ -180,11 +182,12 @@ func (l *Line) send(s *station, data []byte, start time.Duration) {
 	}
 }
 
-// longest is the longest burst in bytes, the longest Modbus frame (ASCII) and more: a device that hears only whole bursts hears it
-// at its last byte.
+// longest is the maximum length of a burst in bytes. It exceeds the longest Modbus frame (ASCII),
+// so that a station that receives whole bursts gets a frame at its last byte.
 const longest = 520
 
-// plan has the next bytes of b heard when the last of them has ended. Only who wants a stream makes it worth to wake up in between.
+// plan schedules the delivery of the next bytes of b at the end of the last of them. Delivery in
+// portions, with a wake-up for each, is needed only if a station receives a stream.
 func (l *Line) plan(b *burst) {
 	n := len(b.data) - b.heard
 	if slices.ContainsFunc(l.stations, func(s *station) bool { return s != b.from && s.stream }) {

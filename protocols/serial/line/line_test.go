@@ -51,7 +51,8 @@ func read(t *testing.T, r interface {
 	return b
 }
 
-// best is the shortest time within 20 s, or the first that is good enough: other load on the machine only makes them longer.
+// best returns the shortest time measured within 20 s, or the first that is good enough: other load
+// on the machine only makes times longer.
 func best(enough time.Duration, f func() time.Duration) (d time.Duration, times int64) {
 	began := time.Now()
 	d = f()
@@ -99,7 +100,7 @@ func TestPacing(t *testing.T) {
 func TestViolationIsCounted(t *testing.T) {
 	l := newLine(t, line.Options{})
 	l.Attach(func([]byte, time.Time) ([]byte, time.Duration) { return []byte("reply"), 0 })
-	p := open(t, l, 300) // t3.5 is 128 ms: a busy machine may sleep longer, but not each time
+	p := open(t, l, 300) // t3.5 is 128 ms: a busy machine may be delayed by more, but not every time
 	n := int64(0)
 	for n < 20 && l.Stats().Violations == 0 {
 		p.Write([]byte("req"))
@@ -149,7 +150,7 @@ func TestFramesAreCutAtSilence(t *testing.T) {
 	l := newLine(t, line.Options{})
 	frames := make(chan []byte, 4)
 	l.Attach(func(f []byte, _ time.Time) ([]byte, time.Duration) { frames <- f; return nil, 0 })
-	p := open(t, l, 110) // 750 ms for the second half to come
+	p := open(t, l, 110) // leaves 750 ms for the second half to arrive
 	p.Write([]byte("one "))
 	p.Write([]byte("frame"))
 	if f := <-frames; string(f) != "one frame" {
@@ -225,7 +226,7 @@ func TestClientTalksIntoReply(t *testing.T) {
 			done <- struct{}{}
 		}
 	})
-	p := open(t, l, 600) // the reply takes 1.1 s
+	p := open(t, l, 600) // at which the reply takes 1.1 s
 	p.Write([]byte("ask"))
 	got := read(t, p, 10)
 	p.Write(make([]byte, 20))

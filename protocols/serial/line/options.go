@@ -1,6 +1,7 @@
-// Package line is a simulated RS-485 wire: a client opens it as a serial port (a pseudo terminal), devices attach in process. Bytes take
-// their time on it as on a real wire, two talkers at once spoil each other, noise loses and flips bits, and the port can be unplugged.
-// Tests, the demo and the bench use it; it knows nothing of the protocol spoken.
+// Package line simulates an RS-485 wire. A client opens it as a serial port (a pseudo-terminal);
+// devices attach in the same process. Bytes take as long as on a real wire, simultaneous senders
+// garble each other, noise loses bytes and flips bits, and the port can be unplugged. Tests, the
+// demo and the bench use it. It knows nothing of the protocol on the wire.
 package line
 
 import (
@@ -11,26 +12,26 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// Options say what wire it is. Dir and Name are needed, the rest may be zero.
+// Options are the properties of a wire. Dir and Name are required, the rest may be zero.
 type Options struct {
 	Dir  string // existing directory for the link to the port
 	Name string // name of the link, e.g. "rs485-1"
 
-	BitsPerChar int  // length of a character on the wire in bits, both directions; 0 means 11, as Modbus RTU has it
-	Baud        int  // bit/s the devices are set to; 0 means whatever the client sets. Beyond 3 % apart each side hears garbage
-	FIFO        int  // most bytes a receiver hands over at once, as a UART's trigger level; 0 means what fits in 4 ms to the client and all to devices
-	Unpaced     bool // no time passes on the wire: each write is a frame of its own and arrives at once
-	Echo        bool // the client hears itself, as with adapters that leave the receiver on
-	FourWire    bool // devices hear the client only, not each other
+	BitsPerChar int  // length of a character on the wire in bits, both directions; 0 means 11, as in Modbus RTU
+	Baud        int  // baud rate of the devices in bit/s; 0 means that of the client. If the rates differ by more than 3 %, each side receives garbage
+	FIFO        int  // most bytes that a receiver delivers at once, like a UART's trigger level; 0 means 4 ms' worth for the client and whole bursts for devices
+	Unpaced     bool // transmission takes no time: each write is a frame of its own and arrives at once
+	Echo        bool // the client receives its own bytes, as with adapters that leave the receiver on
+	FourWire    bool // devices receive from the client only, not from each other
 
-	Loss float64 // probability that a byte vanishes, 0 to 1
+	Loss float64 // probability that a byte is lost, 0 to 1
 	Flip float64 // probability that one bit of a byte is flipped, 0 to 1
-	Seed uint64  // of the noise: the same seed and traffic give the same noise
+	Seed uint64  // seed of the noise: the same seed and traffic give the same noise
 }
 
 const (
 	defaultBits = 11
-	defaultBaud = 19200 // of a port no client has set yet
+	defaultBaud = 19200 // baud rate of a port that no client has set yet
 	portion     = 4 * time.Millisecond
 )
 
@@ -48,7 +49,7 @@ func (o Options) check() error {
 	return nil
 }
 
-// charTime is how long a byte takes at baud; 0 if no time passes.
+// charTime returns the duration of a byte at baud, or 0 if Unpaced.
 func (o Options) charTime(baud int) time.Duration {
 	if o.Unpaced {
 		return 0
@@ -60,7 +61,7 @@ func (o Options) charTime(baud int) time.Duration {
 	return serial.CharTime(baud, bits)
 }
 
-// silence is t3.5 at baud; 0 if no time passes.
+// silence returns t3.5 at baud, or 0 if Unpaced.
 func (o Options) silence(baud int) time.Duration {
 	if o.Unpaced {
 		return 0
@@ -68,7 +69,7 @@ func (o Options) silence(baud int) time.Duration {
 	return serial.Silence(baud)
 }
 
-// portionOf is how many of left bytes are handed over together.
+// portionOf returns how many of left bytes are delivered together.
 func (o Options) portionOf(left int, char time.Duration) int {
 	n := left
 	switch {

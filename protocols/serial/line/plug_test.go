@@ -53,7 +53,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	gone.Close()
 	failed := make(chan error, 2)
 	go func() { _, err := tap.Read(make([]byte, 1)); failed <- err }()
-	p.Write(make([]byte, 2000)) // more than the line takes at once
+	p.Write(make([]byte, 2000)) // more than the line accepts at once
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestForeignClients(t *testing.T) {
 	}
 	l := newLine(t, line.Options{Baud: 9600})
 	l.Attach(func(f []byte, _ time.Time) ([]byte, time.Duration) { return bytes.ToUpper(f), 0 })
-	for range 3 { // one client after the other finds the port in order
+	for range 3 { // the port works for one client after the other
 		cmd := exec.Command(socat, "-t5", "-", l.Path()+",rawer,b9600,readbytes=5")
 		cmd.Stdin = strings.NewReader("hello")
 		if out, err := cmd.CombinedOutput(); err != nil || string(out) != "HELLO" {
@@ -147,7 +147,7 @@ func TestNoDescriptorLeaks(t *testing.T) {
 		l.Plug()
 		l.Close()
 	}
-	cycle() // the poller's own come with the first
+	cycle() // the first cycle adds the descriptors of the poller itself
 	before := descriptors()
 	for range 20 {
 		cycle()

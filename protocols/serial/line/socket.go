@@ -14,12 +14,12 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// socket is the pseudo terminal a client opens.
+// socket is the pseudo-terminal that a client opens.
 type socket struct {
-	node   string   // of the client's side
+	node   string   // path of the client's side
 	master *os.File // our side
 	raw    syscall.RawConn
-	hold   int // descriptor of the client's side: without it our side reads EIO while no client is there
+	hold   int // descriptor of the client's side; without it our side reads EIO while no client has it open
 	ctx    context.Context
 	pull   context.CancelFunc
 }
@@ -61,7 +61,7 @@ func (k *socket) open(fd int) error {
 	return nil
 }
 
-// quiet puts a fresh terminal in raw mode, so that it echoes nothing before a client sets it.
+// quiet puts a new terminal in raw mode, so that it echoes nothing before a client configures it.
 func quiet(fd int) error {
 	t, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
 	if err != nil {
@@ -74,7 +74,7 @@ func quiet(fd int) error {
 	return unix.IoctlSetTermios(fd, unix.TCSETS2, t)
 }
 
-// baud is what the client has set; our side tells.
+// baud returns the baud rate that the client has set, which can be read on our side.
 func (k *socket) baud() int {
 	baud := 0
 	_ = k.raw.Control(func(fd uintptr) {
@@ -88,7 +88,7 @@ func (k *socket) baud() int {
 	return baud
 }
 
-// write gives bytes to the client without waiting; it returns how many found room.
+// write sends bytes to the client without blocking and returns how many there was room for.
 func (k *socket) write(b []byte) int {
 	n := 0
 	_ = k.raw.Write(func(fd uintptr) bool {
@@ -104,10 +104,10 @@ func (k *socket) close() {
 	k.master.Close()
 }
 
-// Path is where a client finds the port. It is there while the line is plugged.
+// Path returns the path of the port for clients. It exists while the line is plugged.
 func (l *Line) Path() string { return filepath.Join(l.opts.Dir, l.opts.Name) }
 
-// Plug brings the port back at Path, as a new device. It does nothing if the line is plugged.
+// Plug restores the port at Path, as a new device. It does nothing if the line is plugged.
 func (l *Line) Plug() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,7 +139,7 @@ func (l *Line) Plug() error {
 	return nil
 }
 
-// link makes path a link to node at once, whatever was there.
+// link atomically makes path a link to node, replacing whatever was there.
 func link(node, path string) error {
 	fresh := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
 	if err := os.Remove(fresh); err != nil && !os.IsNotExist(err) {
@@ -151,8 +151,8 @@ func link(node, path string) error {
 	return os.Rename(fresh, path)
 }
 
-// Unplug pulls the adapter: Path vanishes and the client's descriptor is hung up. Devices stay on the wire. It does nothing if the
-// line is not plugged.
+// Unplug simulates pulling the adapter: Path disappears and the client's descriptor is hung up.
+// Devices stay on the wire. It does nothing if the line is not plugged.
 func (l *Line) Unplug() error {
 	l.mu.Lock()
 	k := l.plugged
@@ -169,10 +169,11 @@ func (l *Line) Unplug() error {
 	return nil
 }
 
-// ahead is what the client may have sent that is not on the wire yet; it waits with the rest, as for a full UART.
+// ahead limits how far the client's data may be ahead of the wire. Further data is not read from
+// the terminal until later, as with a full UART.
 const ahead = 500 * time.Millisecond
 
-// fromClient puts on the wire what the client sends until the socket is closed.
+// fromClient puts what the client sends on the wire until the socket is closed.
 func (l *Line) fromClient(k *socket, timer *serial.Timer) {
 	buf := make([]byte, 4096)
 	for {
@@ -193,7 +194,8 @@ func (l *Line) fromClient(k *socket, timer *serial.Timer) {
 	}
 }
 
-// toClient is the client's ear. It keeps the lock, so that whoever has read a byte finds it counted.
+// toClient delivers bytes to the client. It holds the lock, so that a byte that the client has read
+// has already been counted.
 func (l *Line) toClient(s span, _ *station, _ int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

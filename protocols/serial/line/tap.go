@@ -10,8 +10,9 @@ import (
 	"gatewayd/protocols/readbuffer"
 )
 
-// Tap is a device's end of the wire as a byte stream, for any code that serves an io.ReadWriter. It reads what others send, each write
-// of theirs whole at its last byte (as it comes, in portions, with Options.FIFO); what it writes is on the wire from then on. One
+// Tap is a device's end of the wire as a byte stream, for code that serves an io.ReadWriter. It
+// reads what other stations send, each of their writes as a whole at its last byte, or, with
+// Options.FIFO, in portions as it arrives. What it writes goes on the wire from that moment on. One
 // goroutine may read while another writes.
 type Tap struct {
 	station
@@ -21,13 +22,15 @@ type Tap struct {
 
 var _ net.Conn = (*Tap)(nil)
 
-// backlog is what a Tap may have written ahead of the wire, and what may wait to be read; more is an overrun and lost. In bytes.
+// backlog limits, in bytes, what a Tap may have written ahead of the wire and what may wait to be
+// read; more is an overrun and lost.
 const backlog = 1 << 16
 
-// Tap adds a device that is a byte stream. It reads io.EOF when the line is closed, net.ErrClosed when it is closed itself.
+// Tap adds a device that is a byte stream. It reads io.EOF when the line is closed, net.ErrClosed
+// when the Tap is closed.
 func (l *Line) Tap() *Tap {
 	t := &Tap{line: l}
-	t.in = readbuffer.New(backlog, func(at time.Time, wake func()) { // the agenda is precise to some 100 µs, timers of the runtime are not
+	t.in = readbuffer.New(backlog, func(at time.Time, wake func()) { // the agenda is precise to about 100 µs, unlike timers of the runtime
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.at(at.Sub(l.epoch), wake)
@@ -38,7 +41,7 @@ func (l *Line) Tap() *Tap {
 	return t
 }
 
-// take adds data for the reader; none means the line is closed.
+// take adds data for the reader; empty data means that the line is closed.
 func (t *Tap) take(data []byte) {
 	if len(data) == 0 {
 		t.in.End(io.EOF)
@@ -47,7 +50,7 @@ func (t *Tap) take(data []byte) {
 	t.in.Append(data)
 }
 
-// Read waits for at least one byte or the deadline, which it keeps to some 100 µs.
+// Read waits for at least one byte or the deadline, which is precise to about 100 µs.
 func (t *Tap) Read(b []byte) (int, error) { return t.in.Read(b) }
 
 // Write puts b on the wire and returns at once.
@@ -66,29 +69,31 @@ func (t *Tap) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Close takes the device off the wire and ends a waiting Read. What it has written is still sent.
+// Close removes the device from the wire and ends a waiting Read. What it has written is still
+// sent.
 func (t *Tap) Close() error {
 	t.line.leave(&t.station)
 	t.in.Close()
 	return nil
 }
 
-// SetReadDeadline ends Read at d, a waiting one too; the zero time means never.
+// SetReadDeadline sets the deadline of Read, also for a Read that is already waiting; the zero time
+// means none.
 func (t *Tap) SetReadDeadline(d time.Time) error {
 	t.in.SetReadDeadline(d)
 	return nil
 }
 
-// SetDeadline is SetReadDeadline: Write never waits.
+// SetDeadline is SetReadDeadline, since Write never blocks.
 func (t *Tap) SetDeadline(d time.Time) error { return t.SetReadDeadline(d) }
 
-// SetWriteDeadline does nothing: Write never waits.
+// SetWriteDeadline does nothing, since Write never blocks.
 func (t *Tap) SetWriteDeadline(time.Time) error { return nil }
 
-// LocalAddr is the line's path.
+// LocalAddr returns the line's path.
 func (t *Tap) LocalAddr() net.Addr { return addr(t.line.Path()) }
 
-// RemoteAddr is the line's path.
+// RemoteAddr returns the line's path.
 func (t *Tap) RemoteAddr() net.Addr { return addr(t.line.Path()) }
 
 type addr string

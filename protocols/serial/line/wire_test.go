@@ -12,8 +12,8 @@ const ms = time.Millisecond
 
 func TestFate(t *testing.T) {
 	a, b := &station{}, &station{}
-	first := &burst{from: a, start: 0, char: ms, data: make([]byte, 10)}            // 0 to 10
-	second := &burst{from: b, start: 4500 * 1000, char: ms, data: make([]byte, 10)} // 4.5 to 14.5
+	first := &burst{from: a, start: 0, char: ms, data: make([]byte, 10)}            // on the wire from 0 to 10 ms
+	second := &burst{from: b, start: 4500 * 1000, char: ms, data: make([]byte, 10)} // on the wire from 4.5 to 14.5 ms
 	tie := &burst{from: b, start: 0, char: ms, data: make([]byte, 2)}
 	for _, c := range []struct {
 		name string
@@ -39,7 +39,7 @@ func TestFate(t *testing.T) {
 	}
 }
 
-// One receiver sees one stream of characters: at any moment at most one byte that is not swallowed.
+// A receiver sees one stream of characters: at any time at most one byte that is not swallowed.
 func TestNoTwoBytesAtOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var all []*burst
@@ -111,7 +111,8 @@ func TestFramer(t *testing.T) {
 	}
 }
 
-// However the bytes are cut into spans, the frames are the same: whatever lies between silences.
+// The frames, which are the bytes between silences, do not depend on how the bytes are cut into
+// spans.
 func TestFramesDoNotDependOnSpans(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const silence = 4 * ms
