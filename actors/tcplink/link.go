@@ -191,9 +191,9 @@ func (l *link) done(c *actors.Context, w *dispatch.Batch, by *conn) {
 }
 
 // scan looks for units. On a stream without transaction ids, an address without a unit would cost
-// the connection, because a late answer can be told only by its unit address. So during a scan such
-// a connection follows the rules of a serial line: a unit is not asked again until its late answer
-// need no longer be expected.
+// the connection, because a late answer can be recognised only by its unit address. So during a
+// scan such a connection follows the rules of a serial line: a unit is not asked again until its
+// late answer need no longer be expected.
 func (l *link) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 	l.desk.Answer(c, m)
 	if _, ok := lines[l.cfg.Framing]; ok && l.cfg.Transport == "tcp" && l.desk.Scanning() {

@@ -58,8 +58,8 @@ func scanned(t *testing.T, r *actorstest.Rig, units ...uint32) (found []*modbusv
 }
 
 // A third-party device is found among unused addresses, with every framing. This costs no
-// connection except the last one where only the unit address tells late answers. A unit polled
-// meanwhile goes on and is never mistaken for another one.
+// connection except the last one where a late answer can be recognised only by its unit address. A
+// unit polled meanwhile goes on and is never mistaken for another one.
 func TestAScanOfEveryFraming(t *testing.T) {
 	for _, x := range []struct {
 		way    string

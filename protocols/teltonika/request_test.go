@@ -121,8 +121,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// Any input is answered with one line, and what is accepted as a request means exactly what it
-// says.
+// Any input is answered with one line, and a line that is accepted as a request is parsed exactly.
 func FuzzParse(f *testing.F) {
 	for _, line := range []string{
 		"0 16468394968118163995 0 10.0.0.126 5020 5 1 1 1 5", "0 565842596387 0 10.0.0.126 5020 5 1 16 1 3 1234,5678", "1 42 rs485 1 2 3 101 4",

@@ -73,9 +73,9 @@ func (d *device) reply(f span) {
 	l.send(&d.station, slices.Clone(reply), f.end+d.framer.silence+max(turnaround, 0)+l.now()-began)
 }
 
-// Listen calls heard with everything on the wire, including collisions and noise. client tells
-// bytes of the client from bytes of devices. heard runs on the line's goroutine: it must not block
-// and must copy what it keeps.
+// Listen calls heard with everything on the wire, including collisions and noise. client is true
+// for bytes of the client and false for those of devices. heard runs on the line's goroutine: it
+// must not block and must copy what it keeps.
 func (l *Line) Listen(heard func(c Chunk, client bool)) (stop func()) {
 	s := &station{stream: true}
 	s.hear = func(p span, from *station, _ int) {
