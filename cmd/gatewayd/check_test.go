@@ -10,7 +10,7 @@ import (
 
 var update = flag.Bool("update", false, "write what is found beside testdata/config/*.toml")
 
-// What can never work is found before anything starts, all of it at once.
+// Configs that can never work are refused before anything starts, with all problems at once.
 func TestConfigsThatCannotWork(t *testing.T) {
 	text, err := os.ReadFile("testdata/config/cannot.toml")
 	if err != nil {

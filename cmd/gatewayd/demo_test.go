@@ -13,14 +13,14 @@ import (
 	"github.com/creack/pty"
 )
 
-// On a terminal the demo shows the tree on the other page, follows the size and
-// gives the terminal back on Ctrl-C.
+// On a terminal the demo shows the tree on the alternate screen, follows changes of size and
+// restores the terminal on Ctrl-C.
 func TestDemoOnATerminal(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(t.TempDir(), "gatewayd") // the name is what makes it the program, see TestMain
+	program := filepath.Join(t.TempDir(), "gatewayd") // by this name it runs the program, see TestMain
 	if err := os.Symlink(self, program); err != nil {
 		t.Fatal(err)
 	}
@@ -34,12 +34,12 @@ func TestDemoOnATerminal(t *testing.T) {
 	seen := &bytes.Buffer{}
 	await(t, terminal, seen, `\x1b\[\?1049h`)
 	await(t, terminal, seen, `(?s)meter-1.{0,40}● ok.{0,60} V `)
-	await(t, terminal, seen, `(?s)Try.*  gatewayd watch .*  mosquitto_sub .*  gatewayd call [^\n]* field/plc/mixer`) // all three on 24 lines
+	await(t, terminal, seen, `(?s)Try.*  gatewayd watch .*  mosquitto_sub .*  gatewayd call [^\n]* field/plc/mixer`) // all three fit on 24 lines
 	if err := pty.Setsize(terminal, &pty.Winsize{Cols: 200, Rows: 50}); err != nil {
 		t.Fatal(err)
 	}
 	seen.Reset()
-	await(t, terminal, seen, `WriteRegisters '\{"address":10,"values":\[42\]\}'`) // whole only on a wide terminal
+	await(t, terminal, seen, `WriteRegisters '\{"address":10,"values":\[42\]\}'`) // complete only on a wide terminal
 	fmt.Fprint(terminal, "\x03")
 	await(t, terminal, seen, `\x1b\[\?25h\x1b\[\?1049l`)
 	if err := cmd.Wait(); err != nil {

@@ -13,8 +13,8 @@ import (
 	"gatewayd/actors"
 )
 
-// Of every kind the catalogue has what a client needs: each message that is named has a schema, whose references lead somewhere, and is in the
-// descriptors, which are whole.
+// The catalogue has what a client needs for every kind: a schema for each message that is named,
+// without dangling references, and descriptors that are complete and contain it.
 func TestDescriptionsOfKinds(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.Name, func(t *testing.T) {
@@ -27,7 +27,7 @@ func TestDescriptionsOfKinds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if most := 192 << 10; len(text) > most || len(set) > most { // it has to fit into an MQTT packet
+			if most := 192 << 10; len(text) > most || len(set) > most { // must fit into an MQTT packet
 				t.Errorf("%d bytes of JSON and %d of descriptors: at most %d", len(text), len(set), most)
 			}
 			checkDescription(t, &k, text, set)

@@ -10,8 +10,8 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// Not a byte is free on the disk: who did what is written down all the same, again and again around the log, through a kill, and afterwards
-// the log is found to be right without a gateway.
+// With a completely full disk the audit log is still written, several times around its files and
+// through a kill. Afterwards it verifies without a gateway.
 func TestFaultAuditOnAFullDisk(t *testing.T) {
 	s := newSite(t)
 	s.extra = "\n[audit]\nkind = \"audit-log\"\nfiles = 2\nfile-size = 65536\n"
@@ -19,9 +19,9 @@ func TestFaultAuditOnAFullDisk(t *testing.T) {
 	r := s.start()
 	r.until("the log is open", func() bool { return r.state1("audit") == "ok" })
 	free := s.fill()
-	const calls = 700 // around all files, and more
+	const calls = 700 // enough to go around all files
 	for n := 0; n < calls; {
-		if r.call("drill", "Describe", &actorv1.DescribeRequest{}, &actorv1.DescribeResponse{}) == nil { // the bus may be mended meanwhile
+		if r.call("drill", "Describe", &actorv1.DescribeRequest{}, &actorv1.DescribeResponse{}) == nil { // the bus may be restarting meanwhile
 			n++
 		}
 	}
@@ -30,7 +30,7 @@ func TestFaultAuditOnAFullDisk(t *testing.T) {
 	r.until("all is in the log", func() bool {
 		var err error
 		rep, err = audit.Verify(dir, "")
-		return err == nil && rep.Last >= calls // and its own begins
+		return err == nil && rep.Last >= calls // besides the records of the log's own starts
 	})
 	r.kill()
 	last, err := audit.Verify(dir, rep.Head)
@@ -55,7 +55,7 @@ func TestFaultAuditOnAFullDisk(t *testing.T) {
 	}
 	for _, f := range [...]string{"audit-00.log", "audit-01.log"} {
 		text, err := exec.Command("grep", "-ac", `"what":"lost"`, filepath.Join(dir, f)).Output()
-		if err == nil { // grep has found some
+		if err == nil { // grep has found lost records
 			t.Errorf("%s: %s records were lost", f, text)
 		}
 	}

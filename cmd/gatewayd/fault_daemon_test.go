@@ -20,12 +20,12 @@ import (
 	"gatewayd/cmd/gatewayd/files"
 )
 
-// faultWait is how long these tests wait for what must come. It only ends tests
-// that hang.
+// faultWait is how long these tests wait for something that must happen. It only ends tests that
+// hang.
 const faultWait = time.Minute
 
-// faultBinary builds the daemon once per test run, as it is shipped. Its file
-// has no name any more: nothing is left behind.
+// faultBinary builds the daemon once per test run, as it is shipped. Its file is removed while it
+// is open, so that nothing is left behind.
 var faultBinary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "gatewayd-fault-")
 	if err != nil {
@@ -38,24 +38,23 @@ var faultBinary = sync.OnceValues(func() (string, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
-	fd, err := syscall.Open(file, syscall.O_RDONLY|syscall.O_CLOEXEC, 0) // for as long as this process lives
+	fd, err := syscall.Open(file, syscall.O_RDONLY|syscall.O_CLOEXEC, 0) // stays open as long as this process lives
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd), err
 })
 
-// running is one life of the daemon's process.
+// running is one life of the daemon process.
 type running struct {
 	t     *testing.T
 	site  *site
 	cmd   *exec.Cmd
 	ended chan struct{}
-	state *os.ProcessState // once ended
+	state *os.ProcessState // set once it has ended
 	log   *faultLog
 	conn  *bus.Conn
 	took  time.Duration // from exec to the first answer
 }
 
-// start runs the daemon on the site's config and data until its bus and its
-// tree answer.
+// start runs the daemon with the config and data of the site until its bus and its tree answer.
 func (s *site) start() *running {
 	s.t.Helper()
 	s.write()
@@ -96,7 +95,7 @@ func (s *site) exec() *running {
 	return r
 }
 
-// dial connects to the daemon's bus as soon as it is there.
+// dial connects to the daemon's bus as soon as it listens.
 func (r *running) dial() {
 	r.t.Helper()
 	r.until("the bus listens", func() bool {
@@ -112,8 +111,7 @@ func (r *running) dial() {
 	r.t.Cleanup(r.conn.Close)
 }
 
-// until waits for a condition that nothing announces; it fails when the daemon
-// ends.
+// until polls a condition that nothing announces. It fails the test if the daemon ends.
 func (r *running) until(what string, cond func() bool) {
 	r.t.Helper()
 	begin := time.Now()
@@ -129,7 +127,7 @@ func (r *running) until(what string, cond func() bool) {
 	}
 }
 
-// span lets the daemon run for a window of time.
+// span lets the daemon run for a while.
 func (r *running) span(d time.Duration) {
 	r.t.Helper()
 	select {
@@ -139,7 +137,7 @@ func (r *running) span(d time.Duration) {
 	}
 }
 
-// alive fails if the process is gone.
+// alive fails the test if the process is gone.
 func (r *running) alive() {
 	r.t.Helper()
 	select {
@@ -156,7 +154,7 @@ func (r *running) signal(s os.Signal) {
 	}
 }
 
-// stop is an orderly end within limit, with exit code 0.
+// stop stops the daemon in order, within limit and with exit code 0.
 func (r *running) stop(limit time.Duration) time.Duration {
 	r.t.Helper()
 	r.alive()
@@ -173,7 +171,7 @@ func (r *running) stop(limit time.Duration) time.Duration {
 	return time.Since(begin)
 }
 
-// kill is a power cut of this process alone.
+// kill kills the process, as a power cut would.
 func (r *running) kill() {
 	_ = r.cmd.Process.Kill()
 	<-r.ended
@@ -183,14 +181,14 @@ func faultContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), faultWait)
 }
 
-// call sends a command as an operator would.
+// call calls a method as an operator would.
 func (r *running) call(path, method string, req, resp proto.Message) error {
 	ctx, cancel := faultContext()
 	defer cancel()
 	return r.conn.Call(ctx, bus.Subject("fault", bus.Cmd, path, method), req, resp)
 }
 
-// must is call where a refusal fails the test.
+// must is call, and fails the test if the call is refused.
 func (r *running) must(path, method string, req, resp proto.Message) {
 	r.t.Helper()
 	if err := r.call(path, method, req, resp); err != nil {
@@ -198,7 +196,7 @@ func (r *running) must(path, method string, req, resp proto.Message) {
 	}
 }
 
-// faultLog keeps what the daemon says.
+// faultLog keeps the output of the daemon.
 type faultLog struct {
 	mu   sync.Mutex
 	text bytes.Buffer

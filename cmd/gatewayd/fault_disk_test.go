@@ -15,7 +15,7 @@ import (
 	configv1 "gatewayd/schemas/config/v1"
 )
 
-// disk makes the site's data directory a small file system of its own.
+// disk mounts a small file system of its own as the site's data directory.
 func (s *site) disk(size string) {
 	s.t.Helper()
 	if err := os.MkdirAll(s.data, 0o700); err != nil {
@@ -27,7 +27,7 @@ func (s *site) disk(size string) {
 	s.t.Cleanup(func() { _ = unix.Unmount(s.data, unix.MNT_DETACH) })
 }
 
-// fill takes all space there is; the func gives it back.
+// fill uses up all space; free releases it.
 func (s *site) fill() (free func()) {
 	s.t.Helper()
 	file := filepath.Join(s.data, "ballast")
@@ -49,9 +49,8 @@ func (s *site) fill() (free func()) {
 	return func() { _ = os.Remove(file) }
 }
 
-// The disk fills up while the daemon runs, stays full for longer than the ladder
-// has patience, and gets space again: nobody misses a poll, the bus is cycled,
-// and the history works again.
+// The disk fills up while the daemon runs, stays full for longer than the patience of the ladder,
+// and gets space again: no poll is missed, the bus is cycled, and the history works again.
 func TestFaultFullDisk(t *testing.T) {
 	s := newSite(t)
 	units := s.host("plc", 100*time.Millisecond, 1, 2)
@@ -73,7 +72,7 @@ func TestFaultFullDisk(t *testing.T) {
 		since := time.Now()
 		free := s.fill()
 		r.until("the bus is not well", func() bool {
-			_ = r.call("config", "Apply", &configv1.ApplyRequest{Toml: "wrong"}, &configv1.ApplyResponse{}) // an event that finds no place
+			_ = r.call("config", "Apply", &configv1.ApplyRequest{Toml: "wrong"}, &configv1.ApplyResponse{}) // an event for which there is no space
 			return r.state1("bus") != "ok"
 		})
 		r.span(long)

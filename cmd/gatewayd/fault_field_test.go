@@ -9,16 +9,16 @@ import (
 	"gatewayd/protocols/modbus/sim"
 )
 
-// Silent, lying, noisy and slow units cost those on the same wire or behind the
-// same connection less than one poll in a hundred once they are known for what
-// they are, and no wrong value is ever told, not even by the liars.
+// Once silent, lying, noisy and slow units are recognised as such, they cost others on the same
+// wire or connection less than one poll in a hundred. No wrong value is ever published, not even
+// from units that lie.
 func TestFaultNeighboursKeepTheirRate(t *testing.T) {
 	const every = 200 * time.Millisecond
 	s := newSite(t)
 	near := s.host("plc", every, 1, 2, 3, 4, 5, 6, 7, 8, 9)
 	_, far := s.wire("rs485", every, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20)
 	healthy := append(near[:2:2], far[:2]...)
-	var out, half []*faultUnit // those that get known for it: silent, and those that answer now and then
+	var out, half []*faultUnit // units that are recognised as silent, and those that answer now and then
 	for _, units := range [][]*faultUnit{near[2:], far[2:]} {
 		for i, b := range []sim.Behaviour{
 			{Silent: true}, {Lie: sim.WrongUnit}, {Lie: sim.WrongFunction}, {Lie: sim.WrongLength}, {Lie: sim.Previous},
@@ -27,7 +27,7 @@ func TestFaultNeighboursKeepTheirRate(t *testing.T) {
 			units[i].every, units[i].options = 500*time.Millisecond, "timeout = \"80ms\"\n"
 			units[i].device.Behave(b)
 			switch {
-			case b.Lie == sim.Previous: // asked for the same twice in a row it is right the second time
+			case b.Lie == sim.Previous: // when asked for the same twice in a row, its second answer is right
 				half = append(half, units[i])
 			case i < 6:
 				out = append(out, units[i])
@@ -63,7 +63,8 @@ func TestFaultNeighboursKeepTheirRate(t *testing.T) {
 	r.stop(faultWait)
 }
 
-// A port is pulled and put back under a polling line, whose readings are good again within a second, and what the machine itself takes.
+// A port is unplugged and plugged in again under a polled line. Its readings are good again within
+// a second, plus the time for which the machine itself stalls.
 func TestFaultUnpluggedPort(t *testing.T) {
 	s := newSite(t)
 	other := s.host("plc", 100*time.Millisecond, 1)

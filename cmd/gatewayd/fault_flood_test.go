@@ -15,23 +15,23 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// What 500 MQTT clients may throw at the broker.
+// faultPackets are what 500 MQTT clients send.
 var faultPackets = [][]byte{
-	nil,                      // connects and says nothing
-	{0x10, 0xff, 0xff, 0x7f}, // a CONNECT of 2 MB that never comes
+	nil,                      // connects and sends nothing
+	{0x10, 0xff, 0xff, 0x7f}, // a CONNECT of 2 MB that never arrives
 	{0x10, 0xff, 0xff, 0xff, 0xff, 0xff},
 	bytes.Repeat([]byte{0x00}, 512),
 	bytes.Repeat([]byte{0xfe}, 4096),
 	[]byte("GET / HTTP/1.1\r\nHost: gateway\r\n\r\n"),
 	{0x10, 0x0c, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 0},                              // keep-alive 0, then nothing
-	{0x10, 0x0c, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 0, 0x82, 6, 0, 1, 0, 1, '#', 0}, // subscribes to all and never reads
+	{0x10, 0x0c, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 0, 0x82, 6, 0, 1, 0, 1, '#', 0}, // subscribes to everything and never reads
 }
 
-// 500 stalled and lying MQTT clients and a flood of commands leave the polls alone.
+// 500 stalled and malformed MQTT clients and a flood of commands do not affect polling.
 func TestFaultFloods(t *testing.T) {
 	s := newSite(t)
 	units := s.host("plc", 100*time.Millisecond, 1, 2)
-	aim := s.host("aim", 100*time.Millisecond, 3) // the one that the commands go to
+	aim := s.host("aim", 100*time.Millisecond, 3) // target of the commands
 	_, serial := s.wire("rs485", 200*time.Millisecond, 11)
 	address := freeport.Address(t)
 	s.extra = faultLab + "\n[mqtt]\nkind = \"mqtt-broker\"\nlisten = \"" + address + "\"\nmax-clients-per-address = 500\nmax-clients = 600\n"
@@ -89,7 +89,8 @@ func TestFaultFloods(t *testing.T) {
 		t.Error("no command was served")
 	}
 	w.undisturbed(begin, m, units...)
-	// The wire is simulated in this process, which the flood keeps busy as well; a line that stands still is not polled at all.
+	// The wire is simulated in this process, which the flood keeps busy too. But a line that stood
+	// still would not have been polled at all.
 	if n := len(serial[0].since(begin)); n < int(long/serial[0].every)/4 {
 		t.Errorf("%s: polled %d times only", serial[0].path, n)
 	}

@@ -13,13 +13,13 @@ import (
 	"gatewayd/protocols/freeport"
 )
 
-// A disk that only can be read any more, or has no byte left, when the daemon
-// starts: it polls all the same, and when the disk is well so is the bus.
+// The daemon starts on a disk that is read-only or completely full: it polls nevertheless, and once
+// the disk works again, so does the bus.
 func TestFaultStartsOnAReadOnlyOrFullDisk(t *testing.T) {
 	s := newSite(t)
 	units := s.host("plc", 100*time.Millisecond, 1, 2)
 	s.extra = faultLab
-	s.head = strings.Replace(s.head, `"127.0.0.1:0"`, strconv.Quote(freeport.Address(t)), 1) // bus.url cannot be written
+	s.head = strings.Replace(s.head, `"127.0.0.1:0"`, strconv.Quote(freeport.Address(t)), 1) // since bus.url cannot be written
 	s.disk("6m")
 	first := s.start()
 	url, err := os.ReadFile(s.data + "/" + files.URLFile)

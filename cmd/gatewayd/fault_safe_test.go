@@ -9,8 +9,8 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// Four lives that end without a stop and without a quiet period are a boot loop:
-// the fifth starts only what is needed to look into it.
+// Four lives that end without a stop or a quiet period are a boot loop: the fifth starts only what
+// is needed for diagnosis.
 func TestFaultBootLoopEndsInSafeMode(t *testing.T) {
 	s := newSite(t)
 	units := s.host("plc", 100*time.Millisecond, 1)
@@ -43,7 +43,7 @@ func TestFaultBootLoopEndsInSafeMode(t *testing.T) {
 	t.Logf("polls %s after the group was started by hand", time.Since(since).Round(time.Millisecond))
 	r.stop(faultWait)
 
-	// An orderly stop forgets no failures: it needs a quiet period.
+	// A clean stop does not clear the count of failures: only a quiet period does.
 	r = s.start()
 	if b := r.boot(); !b.SafeMode || b.LastEnd != "clean" {
 		t.Errorf("the sixth life says safe mode %v, last end %q", b.SafeMode, b.LastEnd)

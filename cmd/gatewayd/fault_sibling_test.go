@@ -24,7 +24,8 @@ kind  = "erratic"
 every = "20ms"
 `
 
-// misbehave tells an erratic how; one that floods itself sheds that for a while.
+// misbehave tells an erratic actor how to misbehave. One that floods itself sheds the command for a
+// while, so it is repeated.
 func (r *running) misbehave(path, how string, long time.Duration) {
 	r.t.Helper()
 	r.until(path+" takes the command "+how, func() bool {
@@ -49,13 +50,13 @@ func TestFaultSiblingsNeverMissASlot(t *testing.T) {
 	for _, tt := range []struct {
 		how  string
 		long time.Duration
-		want []string // levels; none: no failure at all
+		want []string // levels of healing; none: no failure at all
 	}{
 		{how: "error", want: []string{"restart"}},
 		{how: "panic", want: []string{"restart"}},
 		{how: "wedged", want: []string{"restart"}},                      // it owns nothing that could be cycled
-		{how: "hang", want: []string{"restart"}},                        // for ever: the mailbox is left behind
-		{how: "hang", long: 3 * time.Second, want: []string{"restart"}}, // what is left behind comes back
+		{how: "hang", want: []string{"restart"}},                        // for ever: its mailbox is abandoned
+		{how: "hang", long: 3 * time.Second, want: []string{"restart"}}, // the abandoned goroutine comes back
 		{how: "slow", long: 100 * time.Millisecond},
 		{how: "hang-in-worker", want: []string{"restart"}},
 		{how: "leak", want: []string{"restart"}},
@@ -77,7 +78,7 @@ func TestFaultSiblingsNeverMissASlot(t *testing.T) {
 		r.until("a new life after "+how, func() bool { h := r.health("lab/rogue"); return h.GetLife() > life && h.GetState() == "ok" })
 	}
 
-	// Starts that fail: they come with a reload and go with the next one.
+	// Starts that fail. The actors are added by a reload and removed by the next one.
 	for i, how := range []string{"panic-in-started", "error-in-started", "hang-in-started", "broken", "panic"} {
 		since := time.Now()
 		name := fmt.Sprintf("newcomer-%d", i)

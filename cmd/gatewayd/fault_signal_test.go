@@ -13,7 +13,7 @@ import (
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
-// boot is the boot record that this life has published.
+// boot returns the boot record that this life has published.
 func (r *running) boot() *gatewayv1.Boot {
 	r.t.Helper()
 	b := &gatewayv1.Boot{}
@@ -30,8 +30,8 @@ func (r *running) boot() *gatewayv1.Boot {
 	return b
 }
 
-// SIGTERM ends the daemon in order, whatever goes on in it. Whoever sends it
-// twice does not want to wait: what has been kept is whole all the same.
+// SIGTERM stops the daemon in order, whatever it is doing. A second SIGTERM ends it at once, and
+// all stored data is intact nevertheless.
 func TestFaultTerminate(t *testing.T) {
 	s := newSite(t)
 	units := s.host("plc", 20*time.Millisecond, 1, 2, 3, 4, 5, 6, 7, 8)
@@ -49,7 +49,7 @@ func TestFaultTerminate(t *testing.T) {
 			r.until("it is about to stop", func() bool { return r.log.has("msg=stopping") })
 			r.signal(syscall.SIGTERM)
 			<-r.ended
-			want = "clean" // within a second it is one signal that arrived twice
+			want = "clean" // within a second it counts as one signal that arrived twice
 		default:
 			r.misbehave("lab/rogue", how, 30*time.Second)
 		}
@@ -66,7 +66,7 @@ func TestFaultTerminate(t *testing.T) {
 	}
 }
 
-// intact fails unless the newest config version is n and all can be read.
+// intact fails the test unless the newest config version is n and all versions can be read.
 func (r *running) intact(n uint64) {
 	r.t.Helper()
 	h := &configv1.HistoryResponse{}
@@ -87,15 +87,15 @@ func (r *running) intact(n uint64) {
 	}
 }
 
-// Reloads: a bad file changes nothing, a good one only what differs, and one
-// that makes actors fail is taken back.
+// Reloads: a bad file changes nothing, a good file only what differs, and a file that makes actors
+// fail is rolled back.
 func TestFaultReload(t *testing.T) {
 	s := newSite(t)
 	still := s.host("still", 100*time.Millisecond, 1, 2)
 	moved := s.host("moved", 100*time.Millisecond, 3)
 	other := s.host("other", time.Hour, 3)
 	wire, serial := s.wire("rs485", 200*time.Millisecond, 11)
-	s.order = s.order[:len(s.order)-2] // without "other"; the line's unit comes back below
+	s.order = s.order[:len(s.order)-2] // without "other"; the unit on the line is added again below
 	s.order = append(s.order, serial[0].path)
 	r := s.start()
 	w, m := r.watch(), startMetronome(t)
@@ -121,7 +121,7 @@ func TestFaultReload(t *testing.T) {
 	}
 	reload("a file that is gone is refused", "rejected")
 
-	// The address of a host, live: the unit with the same number there answers.
+	// A running link gets the address of another host: the unit with the same number there answers.
 	moved[0].path, other[0].every = "field/moved/unit-3", 100*time.Millisecond
 	s.head = strings.Replace(s.head, linkOf(s.head, "moved"), linkOf(s.head, "other"), 1)
 	s.write()
@@ -130,22 +130,22 @@ func TestFaultReload(t *testing.T) {
 	r.until("polls at the new address", func() bool { return len(other[0].since(since)) > 3 })
 	w.good(moved[0])
 
-	// Points and rhythm of a unit, live.
+	// A running unit gets other points and another interval.
 	serial[0].every = 100 * time.Millisecond
 	s.write()
 	reload("another rhythm", "applied")
 	w.good(serial[0])
 
-	// The baud rate: the devices are changed first, the line follows.
+	// The baud rate: first of the devices, then of the line.
 	wire.SetBaud(57600)
 	s.head = strings.Replace(s.head, "baud = 115200", "baud = 57600", 1)
 	s.write()
 	reload("another baud rate", "applied")
 	w.good(serial[0])
 
-	// An actor that fails: the file and the tree of before come back.
+	// An actor that fails: the previous file and tree come back.
 	want := s.text()
-	r.span(1500 * time.Millisecond) // what is in force has proved itself: longer than the budget
+	r.span(1500 * time.Millisecond) // longer than the budget, so that the config in force has proved itself
 	s.extra = "\n[lab.rogue]\nkind = \"erratic\"\nhow = \"panic-in-started\"\n"
 	s.write()
 	since = time.Now()
@@ -159,7 +159,7 @@ func TestFaultReload(t *testing.T) {
 	r.stop(faultWait)
 }
 
-// linkOf is the address line of a host's link.
+// linkOf returns the address line of a host's link.
 func linkOf(text, host string) string {
 	_, text, _ = strings.Cut(text, "[field."+host+".link]")
 	_, text, _ = strings.Cut(text, "address = ")

@@ -18,13 +18,13 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// site is a simulated plant with the config and the data of a daemon that runs
-// on it. The plant lives in the test's process and keeps its own account of when
-// it was asked: what happens to the daemon's bus cannot hide a missed poll.
+// site is a simulated plant with the config and data of a daemon that runs on it. The plant lives
+// in the test process and records when it was polled, so that nothing that happens to the daemon's
+// bus can hide a missed poll.
 type site struct {
 	t      *testing.T
 	data   string
-	config string // the file
+	config string // the config file
 	lines  map[string]*line.Line
 	units  map[string]*faultUnit // by path
 	head   string                // config before the units
@@ -32,7 +32,7 @@ type site struct {
 	extra  string // config after the units
 }
 
-// faultUnit is a simulated device and what is known of it.
+// faultUnit is a simulated device and what is known about it.
 type faultUnit struct {
 	path, link string
 	unit       uint8
@@ -44,7 +44,7 @@ type faultUnit struct {
 	polls []time.Time
 }
 
-// faultHead is what every site's config begins with.
+// faultHead is the beginning of every site's config.
 const faultHead = `gateway = "fault"
 ladder  = ["restart 3 in 30m", "escalate"]
 
@@ -120,8 +120,7 @@ func (s *site) attach(group, link string, every time.Duration, units []uint8) ([
 	return all, plant
 }
 
-// newFaultUnit is a device whose every register tells whose it is, and which
-// notes when it is asked.
+// newFaultUnit returns a device whose registers identify it, and which records when it is polled.
 func newFaultUnit(path, link string, n uint8, every time.Duration) *faultUnit {
 	u := &faultUnit{path: path, link: link, unit: n, every: every, device: sim.NewDevice(n)}
 	u.device.Follow(sim.InputRegisters, 0, 1, func(uint16) uint16 {
@@ -138,7 +137,7 @@ func newFaultUnit(path, link string, n uint8, every time.Duration) *faultUnit {
 func (u *faultUnit) short() uint16 { return uint16(u.unit)<<8 | 0x5a }
 func (u *faultUnit) long() uint32  { return uint32(u.unit)<<24 | 0xc0ffee }
 
-// truth reports whether a good sample says what the device holds.
+// truth reports whether a good sample has the value the device holds.
 func (u *faultUnit) truth(s *samplev1.Sample) bool {
 	n, ok := s.Value.(*samplev1.Sample_Number)
 	switch s.Point {
@@ -150,8 +149,8 @@ func (u *faultUnit) truth(s *samplev1.Sample) bool {
 	return false
 }
 
-// toml is the unit's table. Its two points are so far apart and so different
-// that one answer cannot be taken for the other.
+// toml returns the unit's table. Its two points are so far apart and so different that the answer
+// for one cannot be taken for the other.
 func (u *faultUnit) toml() string {
 	return fmt.Sprintf(`
 [%s]
@@ -167,7 +166,7 @@ points = [
 `, strings.ReplaceAll(u.path, "/", "."), u.link, u.unit, u.every.String(), u.options)
 }
 
-// text is the config of the whole site.
+// text returns the config of the whole site.
 func (s *site) text() string {
 	text := s.head
 	for _, path := range s.order {
@@ -176,7 +175,7 @@ func (s *site) text() string {
 	return text + s.extra
 }
 
-// write makes the config what the site is now.
+// write writes the config file from the current state of the site.
 func (s *site) write() {
 	s.t.Helper()
 	if err := os.WriteFile(s.config, []byte(s.text()), 0o600); err != nil {
@@ -184,7 +183,7 @@ func (s *site) write() {
 	}
 }
 
-// since are the times of the polls after begin.
+// since returns the times of the polls after begin.
 func (u *faultUnit) since(begin time.Time) []time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -196,13 +195,13 @@ func (u *faultUnit) since(begin time.Time) []time.Time {
 	return nil
 }
 
-// slots lays polls on the grid of their rhythm: how many slots there were, how
-// many nobody polled in, how late the latest one was.
+// slots assigns polls to the slots of their interval. It returns the number of slots, how many of
+// them have no poll, and the delay of the latest poll.
 func slots(polls []time.Time, every time.Duration) (all, missed int, late time.Duration) {
 	if len(polls) < 2 {
 		return len(polls), 0, 0
 	}
-	early := time.Duration(math.MaxInt64) // of the poll nearest to the grid
+	early := time.Duration(math.MaxInt64) // of the poll nearest to its slot
 	k := 0
 	on := make([]int, len(polls))
 	for i := range polls {

@@ -14,11 +14,11 @@ import (
 	"gatewayd/supervisor/watchdog"
 )
 
-// startLimit is how long a start on whatever data may take, on a machine that is
-// busy with something else. One that waits for what never comes takes longer.
+// startLimit is how long a start on any data may take, on a machine that is busy otherwise. A start
+// that waits for something that never happens takes longer.
 const startLimit = 30 * time.Second
 
-// happen makes an event and returns the sequences of all that are kept.
+// happen produces an event and returns the sequence numbers of all stored events.
 func (r *running) happen() map[uint64]bool {
 	r.t.Helper()
 	w, since := r.watch(), time.Now()
@@ -33,12 +33,12 @@ func (r *running) happen() map[uint64]bool {
 				fresh++
 			}
 		}
-		return fresh >= 2 // it was restarted and has recovered
+		return fresh >= 2 // restarted, and recovered
 	})
 	return all
 }
 
-// accounted fails unless all that was kept is there, or this life tells the loss.
+// accounted fails the test unless all stored events are there, or this life reports the loss.
 func (r *running) accounted(what string, kept map[uint64]bool) {
 	r.t.Helper()
 	missing := len(kept)
@@ -67,7 +67,7 @@ func (r *running) watchHistory(what string, is func(subject, data string) bool) 
 	})
 }
 
-// flip turns one bit of a file over, in its middle.
+// flip inverts one bit in the middle of a file.
 func flip(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil || len(text) == 0 {
@@ -85,8 +85,8 @@ func truncate(file string) error {
 	return os.Truncate(file, info.Size()/2)
 }
 
-// Whatever has happened to the data between two runs, the next one starts soon,
-// polls, has its config, and tells what is lost.
+// Whatever has happened to the data between two runs, the next run starts soon, polls, has its
+// config, and reports what is lost.
 func TestFaultDamagedData(t *testing.T) {
 	s := newSite(t)
 	units := s.host("plc", 100*time.Millisecond, 1)
@@ -131,7 +131,7 @@ func TestFaultDamagedData(t *testing.T) {
 		}
 		w.good(units...)
 		if d.what == "no data" || d.what == "no bus" {
-			kept = nil // there is nobody left who could know
+			kept = nil // nobody is left who could know
 		}
 		next.accounted(d.what, kept)
 		next.intact(1)
@@ -139,13 +139,13 @@ func TestFaultDamagedData(t *testing.T) {
 		if b := next.boot(); strings.Contains(d.glob, "boot-record") != (b.LastEnd == "unknown") && d.what != "no data" {
 			t.Errorf("%s: the boot record says %q", d.what, b.LastEnd)
 		}
-		_ = os.Remove(filepath.Join(s.data, watchdog.LedgerFile)) // no story of failures: each damage on its own
+		_ = os.Remove(filepath.Join(s.data, watchdog.LedgerFile)) // forget failures: each damage is tested on its own
 		next.stop(faultWait)
 		_ = os.Remove(filepath.Join(s.data, watchdog.LedgerFile))
 	}
 }
 
-// The process is killed at any time, also while it starts.
+// The process is killed at random moments, also during its start.
 func TestFaultKilledAtAnyTime(t *testing.T) {
 	s := newSite(t)
 	units := s.host("plc", 50*time.Millisecond, 1, 2, 3)
@@ -158,10 +158,10 @@ func TestFaultKilledAtAnyTime(t *testing.T) {
 	}
 	dice := rand.New(rand.NewPCG(4, uint64(rounds)))
 	for i := range rounds {
-		if i%3 == 2 { // the breaker has a test of its own
+		if i%3 == 2 { // the boot-loop breaker has a test of its own
 			_ = os.Remove(filepath.Join(s.data, watchdog.LedgerFile))
 		}
-		if i%2 == 0 { // in its start
+		if i%2 == 0 { // during the start
 			r := s.exec()
 			select {
 			case <-time.After(time.Duration(dice.Int64N(int64(120 * time.Millisecond)))):
@@ -175,7 +175,7 @@ func TestFaultKilledAtAnyTime(t *testing.T) {
 		slowest = max(slowest, r.took)
 		r.watch().good(units...)
 		r.accounted(fmt.Sprintf("round %d", i), kept)
-		early := kept == nil // all before may have been killed before they wrote anything
+		early := kept == nil // all earlier lives may have been killed before they wrote anything
 		if b := r.boot(); b.LastEnd != "crashed" && !(early && b.LastEnd == "first") || b.SafeMode {
 			t.Errorf("round %d: the boot record says %q, safe mode %v", i, b.LastEnd, b.SafeMode)
 		}

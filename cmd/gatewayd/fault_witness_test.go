@@ -17,13 +17,13 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// witness hears everything that the daemon says on its bus.
+// witness receives everything the daemon publishes on its bus.
 type witness struct {
 	r    *running
 	mu   sync.Mutex
 	scan map[string][]heard // by path
 	said []said
-	lies []string // good samples that are not what the device holds
+	lies []string // good samples with another value than the device holds
 }
 
 // heard is one message of samples.
@@ -43,7 +43,7 @@ type said struct {
 	healed     *actorv1.Healed // of leaf "healed"
 }
 
-// watch begins to listen.
+// watch subscribes a witness.
 func (r *running) watch() *witness {
 	r.t.Helper()
 	w := &witness{r: r, scan: map[string][]heard{}}
@@ -98,14 +98,14 @@ func (w *witness) event(m bus.Msg) {
 	w.said = append(w.said, e)
 }
 
-// of are the samples of one unit.
+// of returns the samples of one unit.
 func (w *witness) of(path string) []heard {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.scan[path])
 }
 
-// last is the newest of a unit.
+// last returns the newest samples of a unit.
 func (w *witness) last(path string) (h heard, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -116,7 +116,7 @@ func (w *witness) last(path string) (h heard, ok bool) {
 	return all[len(all)-1], true
 }
 
-// good waits until the units' samples are good and newer than now.
+// good waits until the samples of the units are good and newer than now.
 func (w *witness) good(units ...*faultUnit) {
 	w.r.t.Helper()
 	begin := time.Now()
@@ -144,7 +144,7 @@ func (w *witness) told(what string, since time.Time, is func(said) bool) said {
 	return found
 }
 
-// healed is told for an event of a child at one of some levels.
+// healed waits for an event about the healing of child at one of some levels.
 func (w *witness) healed(child string, since time.Time, levels ...string) *actorv1.Healed {
 	w.r.t.Helper()
 	return w.told(child+" healed by "+strings.Join(levels, " or "), since, func(e said) bool {
@@ -152,7 +152,7 @@ func (w *witness) healed(child string, since time.Time, levels ...string) *actor
 	}).healed
 }
 
-// honest fails if any sample that counts as a value was wrong.
+// honest fails the test if any good sample was wrong.
 func (w *witness) honest() {
 	w.r.t.Helper()
 	w.mu.Lock()
@@ -162,12 +162,12 @@ func (w *witness) honest() {
 	}
 }
 
-// tooBusy is a pause of the machine itself after which slots cannot be counted
-// to the one any more: then only what is grossly wrong is.
+// tooBusy is a pause of the machine itself after which slots can no longer be counted exactly. Then
+// only gross faults count.
 const tooBusy = 40 * time.Millisecond
 
-// undisturbed fails if a unit was not polled in every slot since begin, or its
-// samples have a gap.
+// undisturbed fails the test if a unit was not polled in every slot since begin, or if its samples
+// have a gap.
 func (w *witness) undisturbed(begin time.Time, m *metronome, units ...*faultUnit) {
 	w.r.t.Helper()
 	w.unpolled(begin, m, units...)
@@ -193,7 +193,7 @@ func (w *witness) undisturbed(begin time.Time, m *metronome, units ...*faultUnit
 	w.honest()
 }
 
-// unpolled is undisturbed as the devices see it, whatever became of the bus.
+// unpolled is undisturbed from the view of the devices alone, whatever has become of the bus.
 func (w *witness) unpolled(begin time.Time, m *metronome, units ...*faultUnit) {
 	w.r.t.Helper()
 	w.r.alive()
@@ -207,7 +207,7 @@ func (w *witness) unpolled(begin time.Time, m *metronome, units ...*faultUnit) {
 			allowed += all / 10
 		}
 		free := all/10 + 1
-		if waited > span/2 { // it was starved: what can be told is that it never stood still
+		if waited > span/2 { // starved of CPU: only that it never stood still can be checked
 			free = all * 3 / 4
 		}
 		allowed += min(int(waited/u.every), free)
@@ -220,8 +220,8 @@ func (w *witness) unpolled(begin time.Time, m *metronome, units ...*faultUnit) {
 	}
 }
 
-// waited is how long the daemon's threads have waited for a processor, in all. On
-// a machine that has nothing else to do that is some milliseconds.
+// waited returns how long the threads of the daemon have waited for a CPU in total. On an idle
+// machine that is some milliseconds.
 func (r *running) waited() (d time.Duration) {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", r.cmd.Process.Pid))
 	for _, file := range files {
@@ -234,7 +234,7 @@ func (r *running) waited() (d time.Duration) {
 	return d
 }
 
-// state1 is the state of an actor's health, "" if there is none.
+// state1 returns the health state of an actor; "" if there is none.
 func (r *running) state1(path string) string { return r.health(path).GetState() }
 
 func (r *running) health(path string) *actorv1.Health {
@@ -250,7 +250,7 @@ func (r *running) health(path string) *actorv1.Health {
 	return h
 }
 
-// events is the history.
+// events returns the history.
 func (r *running) events(pattern string) []bus.Record {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), faultWait)
@@ -262,8 +262,8 @@ func (r *running) events(pattern string) []bus.Record {
 	return all
 }
 
-// metronome measures how long the machine itself keeps everybody waiting: what
-// this process, which does next to nothing, cannot do in time is nobody's fault.
+// metronome measures for how long the machine itself stalls all processes. What this nearly idle
+// process cannot do in time is not the daemon's fault.
 type metronome struct {
 	mu   sync.Mutex
 	beat time.Time
@@ -312,7 +312,7 @@ func (m *metronome) worst(since time.Time) (d time.Duration) {
 	return d
 }
 
-// stalls counts lapses longer than d.
+// stalls counts the stalls longer than d.
 func (m *metronome) stalls(since time.Time, d time.Duration) (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -21,7 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// natsServer is nats-server of the module that the bus is made of: what a hub runs.
+// natsServer runs nats-server, from the module on which the bus is built, as the server of a hub.
 func natsServer() {
 	if len(os.Args) != 3 || os.Args[1] != "-c" {
 		fmt.Fprintln(os.Stderr, "usage: nats-server -c FILE")
@@ -41,7 +41,8 @@ func natsServer() {
 	os.Exit(1)
 }
 
-// TestFleetPage does what docs/fleet.md says, word by word, with a hub and a gateway on this machine.
+// TestFleetPage runs the commands of docs/fleet.md literally, with a hub and a gateway on this
+// machine.
 func TestFleetPage(t *testing.T) {
 	text, err := os.ReadFile("../../docs/fleet.md")
 	if err != nil {
@@ -56,7 +57,7 @@ func TestFleetPage(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?s)```(\\w+) ?([a-z0-9.-]*)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
 		kind, file, body := m[1], m[2], m[3]
 		if kind != "sh" {
-			if file != "uplink.toml" { // a part of a config, which the page of uplinks has whole
+			if file != "uplink.toml" { // a part of a config, which the page about uplinks has in full
 				files += "-- " + file + " --\n" + places.Replace(body)
 			}
 			continue
@@ -75,7 +76,8 @@ func TestFleetPage(t *testing.T) {
 	testscript.Run(t, p)
 }
 
-// fleetConfig is what a page would not print: the config of site-7 as one for many, with another period.
+// fleetConfig is the config of site-7 as a template for many gateways, with another period. The
+// page does not have it.
 const fleetConfig = `gateway = "${gateway}"
 
 [bus]
@@ -94,7 +96,7 @@ number = 1
 fields = [{ from = "field/+/+/power", policy = "periodic-on-change", period = "1m", deadband-percent = 2, unit = "W" }]
 `
 
-// fleetLine is a command of the page as a line of a script.
+// fleetLine returns a command of the page as a line of a script.
 func fleetLine(command string) string {
 	creds, into, redirected := strings.Cut(command, " > ")
 	switch {
@@ -124,7 +126,8 @@ func fleetLine(command string) string {
 	return "exec " + command + "\nstdout .\n"
 }
 
-// usersCommand is "users NAME FILE...": $NAME becomes the users that fleet creds has printed into the files.
+// usersCommand is "users NAME FILE...": $NAME becomes the users that fleet creds has printed into
+// the files.
 func usersCommand(ts *testscript.TestScript, _ bool, args []string) {
 	all := ""
 	for _, file := range args[1:] {
@@ -137,7 +140,7 @@ func usersCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], all)
 }
 
-// certsCommand is "certs": ca.pem vouches for hub.pem, whose key is hub.key, for either end.
+// certsCommand is "certs": it makes hub.pem with its key hub.key, and ca.pem, which verifies it.
 func certsCommand(ts *testscript.TestScript, _ bool, _ []string) {
 	own, key, err := certificate()
 	ts.Check(err)
@@ -146,7 +149,7 @@ func certsCommand(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
-// certificate is one that vouches for itself, and its key.
+// certificate returns a self-signed certificate and its key.
 func certificate() (own, private []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

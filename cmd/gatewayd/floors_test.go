@@ -10,19 +10,19 @@ import (
 	"testing"
 )
 
-// floors says what of ours each folder may import, besides folders below itself.
-// A package is governed by the longest folder it is in. "actors/*" is one actor
-// type; that it may not import its like is the point.
+// floors lists which of our folders each folder may import, besides folders below itself. A package
+// is governed by the longest matching folder. "actors/*" is one actor type, which may not import
+// other actor types.
 var floors = map[string][]string{
 	"schemas":           {},
 	"protocols":         {"protocols/durable"},
-	"protocols/durable": {}, // the disk, on which all floors keep something: it knows nothing of what
+	"protocols/durable": {}, // file access that all floors use; it knows nothing of the content
 	"bus":               {"schemas", "protocols/durable"},
 	"bus/hubtest":       {"bus", "schemas", "protocols"}, // support for tests
 	"actors":            {"bus", "schemas", "protocols/durable"},
 	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "actors/mqttseat", "actors/uplink", "schemas", "protocols"},
-	"actors/accessdoor": {"actors", "schemas", "protocols"},                                           // no kind: what some kinds have in common
-	"actors/modbusdoor": {"actors", "actors/accessdoor", "actors/modbuslink", "schemas", "protocols"}, // no kind: what some kinds have in common; it lets in as other doors do, and tells frames as links do
+	"actors/accessdoor": {"actors", "schemas", "protocols"},                                           // not a kind: shared by some kinds
+	"actors/modbusdoor": {"actors", "actors/accessdoor", "actors/modbuslink", "schemas", "protocols"}, // not a kind: shared by some kinds; it admits clients as other doors do, and traces frames as links do
 	"actors/modbuslink": {"actors", "schemas", "protocols"},                                           // likewise
 	"actors/mqttdoor":   {"actors", "schemas", "protocols"},                                           // likewise
 	"actors/mqttseat":   {"schemas", "protocols"},                                                     // likewise
@@ -32,13 +32,12 @@ var floors = map[string][]string{
 	"cmd":               {"actors", "actors/*", "actors/accessdoor", "supervisor", "bus", "schemas", "protocols", "protocols/durable"},
 }
 
-// beside is what stands beside the house: it may look at everything, and
-// nothing in the house may import it.
+// beside lists folders outside these floors: they may import everything, and nothing in the floors
+// may import them.
 var beside = []string{"bench", "lab", "tools"}
 
-// homes says which folders alone may import a third-party module outside tests.
-// A module that is not listed has no home yet: give it one here and say so in the
-// commit that brings it.
+// homes lists the folders that may import a third-party module outside tests. A new module needs an
+// entry here, explained in the commit that adds it.
 var homes = map[string][]string{
 	"connectrpc.com/connect":              {"protocols"},
 	"github.com/asynkron/protoactor-go":   {"actors", "actors/actorstest", "supervisor"},
@@ -59,7 +58,7 @@ var homes = map[string][]string{
 	"google.golang.org/protobuf":          {"schemas", "protocols", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "actors/modbuslink", "actors/uplink", "actors/mqttdoor", "supervisor", "cmd"},
 }
 
-// only narrows a home to some packages.
+// only restricts a home to some packages.
 var only = map[string][]string{
 	"connectrpc.com/connect":              {"protocols/web"},
 	"github.com/creack/pty":               {"protocols/modbus/peer"},
@@ -74,16 +73,15 @@ var only = map[string][]string{
 	"github.com/spf13/cobra":              {"cmd/gatewayd"},
 }
 
-// unwanted are parts of the standard library and of modules that must not get
-// into the daemon: they keep the linker from dropping dead code, or they are
-// parts of protoactor that have bitten.
+// unwanted are parts of the standard library and of modules that must not get into the daemon: they
+// keep the linker from removing dead code, or are parts of protoactor that have caused defects.
 var unwanted = []string{
 	"text/template", "html/template", "plugin",
 	"github.com/asynkron/protoactor-go/router", "github.com/asynkron/protoactor-go/remote",
 	"github.com/asynkron/protoactor-go/cluster", "github.com/asynkron/protoactor-go/persistence",
 }
 
-// listed is a package as go list tells it.
+// listed is a package as printed by go list.
 type listed struct {
 	ImportPath string
 	Imports    []string
@@ -103,7 +101,7 @@ func TestFloors(t *testing.T) {
 	}
 }
 
-// The floors themselves are tried, lest a typing mistake lets all through.
+// The rules themselves are tested, so that a typing mistake does not permit everything.
 func TestFloorsRefuse(t *testing.T) {
 	for _, c := range []struct {
 		pkg, imp string
@@ -163,7 +161,7 @@ func list(t *testing.T, patterns ...string) []listed {
 	}
 }
 
-// wrong says why pkg may not import imp; empty if it may.
+// wrong returns why pkg may not import imp; empty if it may.
 func wrong(pkg, imp string) string {
 	here := floorOf(pkg)
 	if slices.ContainsFunc(unwanted, func(u string) bool { return imp == u || strings.HasPrefix(imp, u+"/") }) {

@@ -20,8 +20,8 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// Every kind in the list has the same manners, with a config that starts where
-// there is no hardware: where that fails it must do so politely.
+// Every kind in the list conforms to the rules for kinds, with a config that starts without
+// hardware. Where that start fails, it must fail in order.
 func TestKindsConform(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.Name, func(t *testing.T) {
@@ -30,8 +30,7 @@ func TestKindsConform(t *testing.T) {
 	}
 }
 
-// bare is as little config as the kind takes, with names of things that are not
-// there.
+// bare returns the least config the kind accepts, with names of things that do not exist.
 func bare(t *testing.T, k actors.Kind) proto.Message {
 	t.Helper()
 	switch m := k.ConfigType().New().Interface().(type) {
@@ -89,11 +88,10 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 	}
 }
 
-// shared are folders of actors that are no kinds.
+// shared are the folders of actors that are not kinds.
 var shared = []string{"accessdoor", "actorstest", "modbusdoor", "modbuslink", "mqttdoor", "mqttseat", "uplink"}
 
-// The list is sorted, names no kind twice, and holds every other folder of
-// actors: what is in the folder is in the product.
+// The list is sorted, has no duplicates, and contains every other folder of actors.
 func TestKindsAreListed(t *testing.T) {
 	var names, folders []string
 	for _, k := range kinds {

@@ -8,7 +8,7 @@ import (
 	"gatewayd/cmd/gatewayd/exit"
 )
 
-// Whatever is mistyped is told in one line that says what to type.
+// A mistyped command line is answered in one line that says what to type.
 func TestMistyped(t *testing.T) {
 	for line, want := range map[string]string{
 		"tre":                            `unknown command "tre" for "gatewayd", did you mean "tree"?`,

@@ -15,8 +15,8 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// A unit that is given another profile has the points of that one alone, whether
-// an operator says so or the file does, and its neighbours are polled in every slot.
+// A unit that is given another profile has only the points of that profile, whether it is changed
+// by an operator or in the file. Its neighbours are polled in every slot.
 func TestAnotherProfileBringsItsPoints(t *testing.T) {
 	s := newSite(t)
 	neighbours := s.host("plc", 100*time.Millisecond, 1, 2)

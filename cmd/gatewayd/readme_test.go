@@ -10,8 +10,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// toolsScene is a gateway with meter 7 on its line, and another meter 7 that
-// stands where the README's addresses are.
+// toolsScene is a gateway with meter 7 on its line, and another meter 7 in place of the addresses
+// in the README.
 const toolsScene = `
 exec gatewayd sim --pty=$WORK/tty0 --units 7 &line&
 exec gatewayd sim --pty=$WORK/tty1 --units 7 --profile eastron-sdm630 &alone&
@@ -43,8 +43,8 @@ every  = "200ms"
 points = [{ name = "x", address = 0, type = "uint16" }]
 `
 
-// TestReadmeTools runs the commands that the README has for technicians, one by
-// one, with the addresses of what is there.
+// TestReadmeTools runs the commands for technicians in the README, one by one, with addresses that
+// exist here.
 func TestReadmeTools(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -69,8 +69,8 @@ func TestReadmeTools(t *testing.T) {
 	testscript.Run(t, p)
 }
 
-// toolCommand is a command of the README as a line of a script. What would last
-// for ever or long is cut short.
+// toolCommand returns a command of the README as a line of a script. Commands that run for long or
+// without end are cut short.
 func toolCommand(command string) string {
 	command = strings.NewReplacer(
 		"tcp://10.0.0.5/", "tcp://127.0.0.1:$PORT/", "'rtu:///dev/ttyUSB0/7?baud=9600&parity=even'", "'rtu://'$WORK'/tty1/7?baud=9600&parity=even'",

@@ -24,14 +24,15 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"gatewayd": main, "nats-server": natsServer})
 }
 
-// patience is how long a script waits for what must come: twice as long as until the demo cuts a link again.
+// patience is how long a script waits for something that must happen: twice the time until the demo
+// cuts a link again.
 const patience = 3 * time.Minute
 
-// TestScripts runs the stories of testdata/script: each is something that an
-// operator could tell.
+// TestScripts runs the scripts in testdata/script, each of which is a story from the view of an
+// operator.
 func TestScripts(t *testing.T) { testscript.Run(t, scripts()) }
 
-// scripts is what scripts have at hand.
+// scripts returns the environment and commands of scripts.
 func scripts() testscript.Params {
 	return testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
@@ -42,7 +43,7 @@ func scripts() testscript.Params {
 			if err != nil {
 				return err
 			}
-			env.Setenv("PEERS", peers) // servers of other makers
+			env.Setenv("PEERS", peers) // servers of other vendors
 			clients, err := filepath.Abs("testdata/clients")
 			if err != nil {
 				return err
@@ -59,12 +60,12 @@ func scripts() testscript.Params {
 	}
 }
 
-// scene is what a script has besides files and variables.
+// scene is the state of a script besides files and variables.
 type scene struct{ plant *demo.Plant }
 
 type sceneKey struct{}
 
-// freePortCommand is "freeport NAME": $NAME becomes a port nobody uses.
+// freePortCommand is "freeport NAME": $NAME becomes a free port.
 func freePortCommand(ts *testscript.TestScript, _ bool, args []string) {
 	port, err := freeport.Find()
 	ts.Check(err)
@@ -81,15 +82,15 @@ func busyCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], port)
 }
 
-// needsCommand is "needs PACKAGES COMMAND...": without what the command proves to
-// be there the script fails, with the way to get it.
+// needsCommand is "needs PACKAGES COMMAND...": if the command, which checks for the packages,
+// fails, the script fails and tells how to install them.
 func needsCommand(ts *testscript.TestScript, _ bool, args []string) {
 	if err := ts.Exec(args[1], args[2:]...); err != nil {
 		ts.Fatalf("missing: apt-get install -y %s", args[0])
 	}
 }
 
-// cableCommand is "cable A B": two serial ports that hear each other.
+// cableCommand is "cable A B": two serial ports that are connected with each other.
 func cableCommand(ts *testscript.TestScript, _ bool, args []string) {
 	var taps [2]*line.Tap
 	for i := range taps {
@@ -103,7 +104,7 @@ func cableCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// substCommand is "subst FILE...": $NAME in the files becomes its value.
+// substCommand is "subst FILE...": $NAME in the files is replaced by its value.
 func substCommand(ts *testscript.TestScript, _ bool, args []string) {
 	for _, file := range args {
 		text := os.Expand(ts.ReadFile(file), ts.Getenv)
@@ -111,8 +112,7 @@ func substCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// untilCommand is "until REGEXP exec COMMAND...": runs the command again and again
-// until its output matches.
+// untilCommand is "until REGEXP exec COMMAND...": it repeats the command until its output matches.
 func untilCommand(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
@@ -124,14 +124,13 @@ func untilCommand(ts *testscript.TestScript, neg bool, args []string) {
 			return
 		}
 		if err != nil {
-			time.Sleep(20 * time.Millisecond) // nothing to wait for: nobody is there yet
+			time.Sleep(20 * time.Millisecond) // nothing announces the change
 		}
 	}
 	ts.Fatalf("%s never matched %q; at last it was:\n%s", strings.Join(args[1:], " "), args[0], last)
 }
 
-// signalCommand is "signal HUP": signals the command last started in the
-// background.
+// signalCommand is "signal HUP": it signals the command last started in the background.
 func signalCommand(ts *testscript.TestScript, _ bool, args []string) {
 	all := ts.BackgroundCmds()
 	if len(all) == 0 {
@@ -144,9 +143,9 @@ func signalCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(all[len(all)-1].Process.Signal(s))
 }
 
-// plantCommand is the simulated plant of a script:
+// plantCommand controls the simulated plant of a script:
 //
-//	plant start          begins one; $PLC is its PLC, $LINE its serial port
+//	plant start          starts one; $PLC is its PLC, $LINE its serial port
 //	plant unplug, plug   the serial adapter
 //	plant holds N VALUE  fails unless holding register N of the PLC has VALUE
 func plantCommand(ts *testscript.TestScript, _ bool, args []string) {

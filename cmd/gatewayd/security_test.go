@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// The evidence that the security page names is there.
+// The tests that the security page names exist.
 func TestSecurityPageNamesTests(t *testing.T) {
 	page, err := os.ReadFile("../../docs/security.md")
 	if err != nil {

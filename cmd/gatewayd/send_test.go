@@ -28,7 +28,7 @@ import (
 	"gatewayd/protocols/tr50/tr50test"
 )
 
-// sendField is what the tracks of docs/send.md find: a meter whose power they record.
+// sendField has what the tracks of docs/send.md record: a meter with a power.
 const sendField = `
 [field.line.link]
 kind    = "tcp-link"
@@ -42,15 +42,16 @@ every  = "200ms"
 points = [{ name = "power", area = "input", address = 0, type = "uint16", unit = "W" }]
 `
 
-// farEnds are those of docs/send.md: a broker, a hub and a web service, which note what they get, and mdi-sink.
+// farEnds are the far ends in docs/send.md: a broker, a hub and a web service, which note what they
+// receive, and mdi-sink.
 type farEnds struct {
 	places *strings.Replacer
-	config string // what a config has beside what the page says
+	config string // what a config needs beside the text of the page
 	ca     string
-	sink   string // starts mdi-sink in a script
+	sink   string // command of a script that starts mdi-sink
 
 	mu  sync.Mutex
-	got []string // by whom, and what
+	got []string // who has received what
 }
 
 func (f *farEnds) note(text string) {
@@ -105,7 +106,8 @@ func newFarEnds(t *testing.T) *farEnds {
 	return f
 }
 
-// broker runs mosquitto without TLS, with it, and for those who show a certificate; what is published is noted, and a TR50 server answers there.
+// broker runs mosquitto with three listeners: without TLS, with TLS, and with client certificates.
+// What is published is noted. A TR50 server answers there too.
 func (f *farEnds) broker(t *testing.T, ca *pki.Authority) (plain, secure, mutual string) {
 	secure, mutual = freeport.Address(t), freeport.Address(t)
 	listener := func(address string) []string {
@@ -157,7 +159,7 @@ func (f *farEnds) hub(t *testing.T) (url string) {
 	return hub.ClientURL()
 }
 
-// meterPlant is a meter behind Modbus TCP.
+// meterPlant serves a meter by Modbus TCP.
 func meterPlant(t *testing.T) (address string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -178,7 +180,7 @@ func meterPlant(t *testing.T) (address string) {
 	return l.Addr().String()
 }
 
-// arrivals are what the far ends of the page's configs get, in their order.
+// arrivals are what the far ends receive for the page's configs, in their order.
 var arrivals = []string{
 	`^http /ingest application/json`, `^http /api/v2/write\?org=acme&bucket=sites&precision=ns text/plain`, `^http /v1/metrics application/x-protobuf`,
 	`^mqtt gatewayd/site-7/tracks/energy `, `^mqtt v1/devices/me/telemetry .*"energy.meter.power":1500`, `^mqtt dt/gatewayd/site-7/tracks/energy `,
@@ -186,7 +188,8 @@ var arrivals = []string{
 	`^mqtt spBv1\.0/acme/DDATA/site-7/`, ``, `^mqtt api/.*property\.publish`, `^mqtt munic/acme/359858024342931/`,
 }
 
-// TestSendPage runs each config of docs/send.md beside a far end of its kind, and sees records arrive.
+// TestSendPage runs each config of docs/send.md beside a far end of its kind, and checks that
+// records arrive.
 func TestSendPage(t *testing.T) {
 	text, err := os.ReadFile("../../docs/send.md")
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestTalkPage runs what docs/talk.md shows, block by block, with ports that are free: each is the same call, and has the same answer.
+// TestTalkPage runs what docs/talk.md shows, block by block, with free ports: each block makes the
+// same call and gets the same answer.
 func TestTalkPage(t *testing.T) {
 	text, err := os.ReadFile("../../docs/talk.md")
 	if err != nil {
@@ -30,7 +31,7 @@ func TestTalkPage(t *testing.T) {
 				"until 'http +http-server +● ok' exec gatewayd tree\nuntil 'mqtt +mqtt-broker +● ok' exec gatewayd tree\n" +
 				"needs mosquitto-clients sh -c 'command -v mosquitto_rr'\nneeds curl curl --version\nneeds python3-paho-mqtt /usr/bin/python3 -c 'import paho.mqtt'\n"
 		case kind == "json":
-			answer = strings.NewReplacer(":", ": ?", ",", ", ?").Replace(regexp.QuoteMeta(strings.TrimSpace(block))) // of protobuf's JSON the spaces differ
+			answer = strings.NewReplacer(":", ": ?", ",", ", ?").Replace(regexp.QuoteMeta(strings.TrimSpace(block))) // spaces in the JSON of protobuf vary
 			continue
 		case run == "":
 			t.Fatalf("a block of %s is not run", kind)
