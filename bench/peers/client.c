@@ -1,4 +1,4 @@
-/* libmodbus's client, back to back: client PORT REGISTERS MILLISECONDS. It prints transactions per second. */
+/* client PORT REGISTERS MILLISECONDS: reads back to back with libmodbus's client, and prints transactions per second. */
 #include <modbus.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* A Modbus TCP server that costs next to nothing: server. It prints its port. All complete requests of one read are answered by one write;
-   each is taken for a read of registers, which all hold 0. */
+/* server: a Modbus TCP server with as little work per request as possible. It prints its port. All complete requests of one
+   read are answered with one write; each is treated as a read of registers, whose values are all 0. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -1,4 +1,4 @@
-"""The same as client.py in protobuf: its messages are made from the descriptors in the catalogue.
+"""The same as client.py with protobuf: its message types are built from the descriptors in the catalogue.
 
 binary.py PORT NUMBER
 """

@@ -1,5 +1,5 @@
-/* A client that knows the topic state/catalogue and nothing else of the gateway; see client.py. Of JSON Schema it checks all that the
- * catalogue uses but patterns and formats of texts.
+/* A client that knows the topic state/catalogue and nothing else of the gateway; see client.py. It checks all keywords of JSON
+ * Schema that the catalogue uses, except patterns and formats of strings.
  *
  * client PORT NUMBER
  */
@@ -25,7 +25,7 @@ static void fail(const char *format, ...)
 	exit(1);
 }
 
-/* The messages that are waited for: wanted of them under filter. */
+/* The expected messages: wanted of them under filter. */
 static const char *filter;
 static cJSON *heard[8];
 static int wanted, got, ready;
@@ -74,7 +74,7 @@ static cJSON *first(const char *on)
 	return heard[0];
 }
 
-/* fill puts values in the places of {names}: fill("a/{b}", "b", "c", NULL) is "a/c". */
+/* fill replaces {names} by values: fill("a/{b}", "b", "c", NULL) is "a/c". */
 static char *fill(const char *template, ...)
 {
 	char *out = calloc(1, 1024), *at = out;
@@ -120,7 +120,7 @@ static int is(const cJSON *v, const char *type)
 	       (!strcmp(type, "integer") && cJSON_IsNumber(v) && v->valuedouble == (double)(long long)v->valuedouble);
 }
 
-/* valid tells whether a value is as a schema says. */
+/* valid reports whether a value conforms to a schema. */
 static int valid(const cJSON *v, const cJSON *defs, const cJSON *rule)
 {
 	const cJSON *x, *each;
@@ -172,7 +172,7 @@ static void check(const cJSON *v, const cJSON *description, const char *of)
 		fail("%s: %s is not as the schema says", of, cJSON_PrintUnformatted(v));
 }
 
-/* build makes the smallest value that a schema allows, with numbers of our choice. */
+/* build makes the smallest value that a schema allows, whose numbers are NUMBER above the minimum. */
 static cJSON *build(const cJSON *defs, const cJSON *rule)
 {
 	const cJSON *each, *x;

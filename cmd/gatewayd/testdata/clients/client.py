@@ -1,7 +1,7 @@
-"""A client that knows the topic state/catalogue and nothing else of the gateway: it finds an actor that something can be written to, writes,
-and hears what the actor publishes. Each message is checked by the JSON Schemas of the catalogue.
+"""A client that knows the topic state/catalogue and nothing else of the gateway: it finds an actor that can be written to, writes,
+and receives what the actor publishes. Each message is checked against the JSON Schemas of the catalogue.
 
-client.py PORT NUMBER: the numbers it writes are NUMBER above the least that is allowed.
+client.py PORT NUMBER: the numbers it writes are NUMBER above the minimum.
 """
 import json
 import queue
@@ -48,7 +48,7 @@ def check(value, description, of):
 
 
 def build(description, rule):
-    """The smallest value that a schema allows, with numbers of our choice."""
+    """Return the smallest value that a schema allows, whose numbers are NUMBER above the minimum."""
     if "$ref" in rule:
         return build(description, description["$defs"][rule["$ref"].rsplit("/", 1)[1]])
     if "enum" in rule:

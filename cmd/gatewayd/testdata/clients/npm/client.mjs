@@ -13,7 +13,7 @@ const ajv = formats(new Ajv({ strict: false, validateFormats: true }));
 const listeners = new Set();
 client.on("message", (topic, payload, packet) => listeners.forEach((listener) => listener(topic, payload, packet)));
 
-// next resolves with the next n messages under a filter; ready is called when the broker has the subscription.
+// next resolves with the next n messages under a filter; ready is called once the broker has confirmed the subscription.
 function next(filter, n, ready = () => {}) {
   const pattern = new RegExp(`^${filter.replaceAll("+", "[^/]+")}$`);
   return new Promise((resolve, reject) => {
@@ -39,7 +39,7 @@ function check(value, description, of) {
   if (!validate(value)) throw new Error(`${of}: ${ajv.errorsText(validate.errors)}: ${JSON.stringify(value)}`);
 }
 
-// build makes the smallest value that a schema allows, with numbers of our choice.
+// build makes the smallest value that a schema allows, whose numbers are NUMBER above the minimum.
 function build(description, rule) {
   if (rule.$ref) return build(description, description.$defs[rule.$ref.split("/").pop()]);
   if (rule.enum) return rule.enum[0];
