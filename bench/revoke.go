@@ -103,7 +103,7 @@ func revoke(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// heldMQTT opens a session that receives messages; cut tells its end.
+// heldMQTT opens a session that receives messages; cut receives when it has ended.
 func heldMQTT(port int, name, password string) (cut <-chan error, end func(), err error) {
 	p, err := dialMQTT(port, mqttLogin{id: name, name: name, password: password})
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // Owned is a gateway that runs from a config file. Its claim-door writes the operator into that
 // file.
 type Owned struct {
-	kinds      files.Kinds // with claimdoor.Kind, by which nothing can be claimed
+	kinds      files.Kinds // with claimdoor.Kind as it is, by which nothing can be claimed
 	file, data string
 	Claimed    chan struct{} // receives when somebody has claimed the gateway
 }

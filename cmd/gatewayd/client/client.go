@@ -51,7 +51,7 @@ func AtHub(kinds []actors.Kind) *Client { return &Client{kinds: kinds, fleet: tr
 // Flags adds the flags that all commands with a client share.
 func (c *Client) Flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	cmd.PreRun = func(cmd *cobra.Command, _ []string) { c.cmd = cmd } // not set before it runs: cobra keeps c for ever, with its completion of a flag
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) { c.cmd = cmd } // set only when it runs: cobra's table of flag completions keeps c, and with it cmd, for ever
 	f.DurationVar(&c.Timeout, "timeout", 10*time.Second, "longest wait for the gateway")
 	f.BoolVar(&c.AsJSON, "json", false, "print JSON")
 	if c.fleet {

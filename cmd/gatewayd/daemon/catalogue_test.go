@@ -9,7 +9,7 @@ import (
 	erraticv1 "gatewayd/schemas/erratic/v1"
 )
 
-// NATS tools are told since when calls are counted.
+// The catalogue has the time since which calls are counted.
 func TestServiceHasBegun(t *testing.T) {
 	r := actorstest.New(t)
 	before := time.Now()

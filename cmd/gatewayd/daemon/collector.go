@@ -33,7 +33,7 @@ type collector struct {
 	hurried int // consecutive collections at most hurry apart
 	brisk   int // consecutive collections at most stride apart
 	percent int
-	rest    *time.Timer // returns memory to the system after a rush; nil until the first rush
+	rest    *time.Timer // returns memory to the system after a load; nil until the first one
 }
 
 // collected notes a collection and returns the GOGC value for the next ones.

@@ -31,7 +31,7 @@ import (
 // Gateway is a gateway that runs in this process.
 type Gateway struct {
 	Bus     *bus.Bus
-	Starved chan watchdog.Cause // tells when nothing is left to heal it with
+	Starved chan watchdog.Cause // receives the cause when nothing is left to heal it with
 
 	log    *slog.Logger
 	cfg    *config.Tree

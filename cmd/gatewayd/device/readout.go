@@ -26,7 +26,7 @@ func printReadings(w io.Writer, all []reading, s selection, f form) error {
 	rows := [][]terminal.Cell{terminal.Row(head...)}
 	for _, r := range all {
 		if r.unread() && !s.named {
-			continue // the command's error tells it
+			continue // reported by the command's error
 		}
 		row := terminal.Row(r.point.Name, hexText(r.data))
 		if s.named {

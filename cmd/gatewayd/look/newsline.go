@@ -52,7 +52,7 @@ func HealthLine(path string, old, now *actorv1.Health) (l NewsLine, worth bool) 
 }
 
 // EventLine returns a line for an event. The start of a first life is not worth printing, nor a
-// failure, which the health tells.
+// failure, which its change of health shows.
 func EventLine(a bus.Address, m bus.Msg) (l NewsLine, worth bool) {
 	l = NewsLine{At: time.Now(), Who: a.Path}
 	switch a.Leaf {
@@ -75,7 +75,7 @@ func EventLine(a bus.Address, m bus.Msg) (l NewsLine, worth bool) {
 		}
 	case "failed":
 		l.What = a.Leaf + " " + fieldsText(m)
-		return l, false // its health tells it
+		return l, false // shown by the change of health
 	case "applied":
 		v := &configv1.Applied{}
 		if m.Decode(v) == nil {
