@@ -34,7 +34,7 @@ var Kind = actors.Define(actors.Kind{
 		_, bad := routesOf(config.(*mqttv1.Bridge))
 		return bad
 	},
-	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Twice("mqtt-bridge", all) },
+	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Duplicates("mqtt-bridge", all) },
 }, func(cfg *mqttv1.Bridge) actors.Actor { return &bridge{cfg: cfg} })
 
 type bridge struct {

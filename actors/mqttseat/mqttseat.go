@@ -23,26 +23,26 @@ type client struct {
 	field    string // config key of the id
 }
 
-// had is a client at one of its brokers.
-type had struct {
+// login is a client at one of its brokers.
+type login struct {
 	client
 	path, host, broker string
 }
 
-// Twice finds actors of the given kind that use the same broker and client id as an actor before
+// Duplicates finds actors of the given kind that use the same broker and client id as an actor before
 // them, of any kind. If a conflict is only possible, it is a warning: several ports of one host may
 // be the same broker, and the default id of another actor depends on the gateway's name.
-func Twice(kind string, all []schemas.Actor) (found []schemas.Finding) {
-	var before []had
+func Duplicates(kind string, all []schemas.Actor) (found []schemas.Finding) {
+	var before []login
 	for _, a := range all {
 		c, from := clientOf(a), len(before)
 		best := schemas.Finding{}
 		for _, url := range c.brokers {
 			_, broker, _ := strings.Cut(strings.ToLower(url), "://")
 			broker, _, _ = strings.Cut(broker, "/")
-			h := had{c, a.Path, host(broker), broker}
+			h := login{c, a.Path, host(broker), broker}
 			for _, other := range before[:from] {
-				v, ok := h.beside(other)
+				v, ok := h.clash(other)
 				if ok && (best.Actor == "" || best.Warning && !v.Warning) {
 					best = schemas.Finding{Actor: a.Path, Beside: other.path, Violation: v}
 				}
@@ -56,15 +56,15 @@ func Twice(kind string, all []schemas.Actor) (found []schemas.Finding) {
 	return found
 }
 
-// beside returns the conflict between a client and one before it, if there is any.
-func (h had) beside(other had) (v schemas.Violation, ok bool) {
+// clash returns the conflict between a client and one before it, if there is any.
+func (h login) clash(other login) (v schemas.Violation, ok bool) {
 	if h.host != other.host {
 		return v, false
 	}
 	// Some brokers distinguish clients by both.
 	v = schemas.Violation{Field: h.field, Other: other.field, Warning: h.username != other.username}
 	id, same := h.shown(), h.shown() == other.shown()
-	gateway := cmp.Or(h.takes(other), other.takes(h))
+	gateway := cmp.Or(h.gatewayFor(other), other.gatewayFor(h))
 	switch {
 	case !same && gateway != "":
 		v.Warning = true
@@ -85,16 +85,16 @@ func (h had) beside(other had) (v schemas.Violation, ok bool) {
 const idPrefix = "gatewayd-"
 
 // shown returns the client id, as far as it is known.
-func (h had) shown() string {
+func (h login) shown() string {
 	if h.id == "" {
 		return idPrefix + "<gateway>-" + path.Base(h.path)
 	}
 	return h.id
 }
 
-// takes returns the gateway name with which the default id of other would equal the id of h; empty:
+// gatewayFor returns the gateway name with which the default id of other would equal the id of h; empty:
 // there is none.
-func (h had) takes(other had) string {
+func (h login) gatewayFor(other login) string {
 	gateway, ok := strings.CutSuffix(strings.TrimPrefix(h.id, idPrefix), "-"+path.Base(other.path))
 	if other.id != "" || !ok || !strings.HasPrefix(h.id, idPrefix) {
 		return ""

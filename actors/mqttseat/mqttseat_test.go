@@ -11,7 +11,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-func TestTwice(t *testing.T) {
+func TestDuplicates(t *testing.T) {
 	id := func(id, user string) *mqttv1.Login { return &mqttv1.Login{ClientId: id, Username: user} }
 	all := []schemas.Actor{
 		{Path: "uplinks/a", Kind: "uplink-mqtt", Config: &uplinkv1.UplinkMqtt{Url: "ssl://Broker:8883", Login: id("x", "")}},
@@ -33,7 +33,7 @@ func TestTwice(t *testing.T) {
 		"uplink-tr50":      "",
 		"modbus-mqtt":      `uplinks/f login.client-id: "uplinks/e" comes to broker:8883 with the client id "y" as well`,
 	} {
-		found := mqttseat.Twice(kind, all)
+		found := mqttseat.Duplicates(kind, all)
 		if want == "" {
 			if len(found) > 0 {
 				t.Errorf("%s: %v", kind, found)
@@ -73,7 +73,7 @@ func TestPerhapsTwice(t *testing.T) {
 		{at("u/b", "tcp://h:1883", ""), at("u/cloud", "tcp://h:1883", ""), "", false},
 		{at("u/a", "tcp://[::1]:1883", "x"), at("u/b", "tcp://[::1]:1883", "x"), `"u/a" comes to [::1]:1883`, false},
 	} {
-		found := mqttseat.Twice("mqtt-bridge", []schemas.Actor{x.a, x.b})
+		found := mqttseat.Duplicates("mqtt-bridge", []schemas.Actor{x.a, x.b})
 		if x.want == "" && len(found) == 0 {
 			continue
 		}

@@ -20,7 +20,7 @@ var Kind = uplink.Define(actors.Kind{
 	Name: "uplink-munic",
 	Doc:  "Sends tracks by MQTT as events in the shapes of Munic's public cloud API.",
 	Beside: func(all []schemas.Actor) []schemas.Finding {
-		return append(mqttseat.Twice("uplink-munic", all), uplink.Named(all, func(cfg *uplinkv1.UplinkMunic) map[string]string {
+		return append(mqttseat.Duplicates("uplink-munic", all), uplink.Named(all, func(cfg *uplinkv1.UplinkMunic) map[string]string {
 			return map[string]string{"latitude": cfg.Latitude, "longitude": cfg.Longitude}
 		})...)
 	},

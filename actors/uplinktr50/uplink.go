@@ -19,7 +19,7 @@ var Kind = uplink.Define(actors.Kind{
 	Name: "uplink-tr50",
 	Doc:  "Sends tracks to a TR50 server (deviceWISE, Device Cloud), and carries out methods from its mailbox.",
 	Beside: func(all []schemas.Actor) []schemas.Finding {
-		return append(mqttseat.Twice("uplink-tr50", all), uplink.Named(all, placeOf)...)
+		return append(mqttseat.Duplicates("uplink-tr50", all), uplink.Named(all, placeOf)...)
 	},
 }, reach)
 
