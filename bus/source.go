@@ -29,19 +29,22 @@ func sourceSubject(gateway string) string { return "gw." + gateway + ".source.tr
 // resetSubject returns the subject on which the bus takes the hub's resets of that consumer.
 func resetSubject(gateway string) string { return "gw." + gateway + ".source.reset" }
 
-// resets carries out the hub's resets of the consumer. The server answers one with how far the consumer has delivered, and a hub skips
-// whatever is not beyond that. But the consumer may have begun to deliver again before the server looks, while nobody at the hub
-// listens (2.15.2): these messages would never be sourced. Such a reset is done again.
+// resets carries out the hub's resets of the consumer. The server answers a reset with how far the
+// consumer has delivered, and the hub skips everything up to there. But the consumer may have begun
+// to deliver again before the server looks, while nobody at the hub listens (2.15.2): these messages
+// would never be sourced. Such a reset is done again.
 func (b *Bus) resets() error {
 	if b.cfg.Leaf == nil || len(b.cfg.Leaf.Tracks) == 0 {
 		return nil
 	}
 	nc := b.conn.keep // a reset waits for the disk
 	_, err := nc.Subscribe(resetSubject(b.cfg.Gateway), func(m *nats.Msg) {
+		ctx, cancel := context.WithTimeout(context.Background(), resetAnswer)
+		defer cancel()
 		answer, err := settledReset(func() (*nats.Msg, error) {
 			q := nats.NewMsg("$JS.API.CONSUMER.RESET." + streamTracks + "." + hubConsumer(b.cfg.Gateway))
 			q.Header, q.Data = m.Header, m.Data
-			return nc.RequestMsg(q, resetAnswer)
+			return nc.RequestMsgWithContext(ctx, q)
 		})
 		if err != nil {
 			b.log.Warn("the hub's request to source the tracks was not answered; it will ask again", "err", err)
@@ -54,9 +57,9 @@ func (b *Bus) resets() error {
 }
 
 const (
-	resetAnswer = time.Second // the hub waits for five
+	resetAnswer = 4 * time.Second // for all tries of one request; the hub waits 5 s
 	resetTries  = 20
-	resetPause  = 10 * time.Millisecond // for the consumer to see that nobody listens
+	resetPause  = 10 * time.Millisecond // for the consumer to notice that nobody listens
 )
 
 // settledReset resets until nothing was delivered between a reset and its answer.
@@ -67,12 +70,13 @@ func settledReset(reset func() (*nats.Msg, error)) (*nats.Msg, error) {
 			return nil, err
 		}
 		var r struct {
-			Seq       uint64 `json:"reset_seq"`
 			Delivered struct {
-				Stream uint64 `json:"stream_seq"`
+				// Deliveries since the reset. The sequence in the stream also grows when the consumer
+				// passes over messages that its filters leave out.
+				Consumer uint64 `json:"consumer_seq"`
 			} `json:"delivered"`
 		}
-		if err := json.Unmarshal(m.Data, &r); err != nil || r.Delivered.Stream == 0 || r.Delivered.Stream < r.Seq {
+		if err := json.Unmarshal(m.Data, &r); err != nil || r.Delivered.Consumer == 0 {
 			return m, nil
 		}
 		time.Sleep(resetPause)
