@@ -1,4 +1,4 @@
-/* A libmodbus client of the meter: client tcp PORT | client rtu TTY. It prints what differs and returns how much did. */
+/* A libmodbus client of the meter: client tcp PORT | client rtu TTY. It prints the differences and returns their number. */
 #include <errno.h>
 #include <modbus.h>
 #include <stdio.h>

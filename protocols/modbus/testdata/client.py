@@ -42,7 +42,7 @@ new = file.FileRecord(file_number=4, record_number=0, record_length=1, record_da
 assert not ask(file.WriteFileRecordRequest([new], unit=7)).isError()
 first = file.FileRecord(file_number=4, record_number=0, record_length=1)
 assert ask(file.ReadFileRecordRequest([first], unit=7)).records[0].record_data == b"\x00\x2a"
-if kind != "rtu":  # pymodbus predicts the length of this answer wrongly
+if kind != "rtu":  # pymodbus predicts a wrong length for this answer
     assert not ask(file.ReadFifoQueueRequest(1246, unit=7)).isError()
 info, start = {}, 0
 while True:

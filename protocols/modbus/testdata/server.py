@@ -7,7 +7,7 @@ from pymodbus.device import ModbusDeviceIdentification
 from pymodbus.server import StartSerialServer, StartTcpServer, StartUdpServer
 from pymodbus.transaction import ModbusAsciiFramer, ModbusRtuFramer, ModbusSocketFramer
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # tests end it so, also those that were begun in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests end the server by this signal, also if it was started in the background
 kind, where = sys.argv[1:]
 meter = ModbusSlaveContext(
     hr=Block(0, list(range(200))), ir=Block(0, [1000 + i for i in range(200)]),

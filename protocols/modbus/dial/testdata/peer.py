@@ -9,7 +9,7 @@ from pymodbus.server import StartTlsServer, StartUdpServer
 from pymodbus.transaction import ModbusRtuFramer, ModbusSocketFramer
 
 role, kind, port, files = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
-framer = ModbusRtuFramer if kind == "rtu-over-udp" else ModbusSocketFramer  # its own TLS framer has no MBAP header
+framer = ModbusRtuFramer if kind == "rtu-over-udp" else ModbusSocketFramer  # the TLS framer of pymodbus has no MBAP header
 
 
 def secure(protocol):
@@ -27,7 +27,7 @@ if role == "server":
         StartTlsServer(context=context, framer=framer, address=("127.0.0.1", port), sslctx=secure(ssl.PROTOCOL_TLS_SERVER))
     else:
         StartUdpServer(context=context, framer=framer, address=("127.0.0.1", port))
-elif kind == "tls":  # its other client waits for the socket while the answer is in the TLS layer already
+elif kind == "tls":  # the other client waits for the socket even if the TLS layer already holds the answer
     async def ask():
         client = AsyncModbusTlsClient("127.0.0.1", port=port, framer=framer, sslctx=secure(ssl.PROTOCOL_TLS_CLIENT), server_hostname="meter.example")
         await client.connect()

@@ -1,5 +1,5 @@
-// A client of the meter: client.js jsmodbus|modbus-serial tcp|rtutcp PORT [basic]. It throws at what differs.
-// basic leaves out what only a device answers that has more than registers and coils.
+// A client of the meter: client.js jsmodbus|modbus-serial tcp|rtutcp PORT [basic]. It throws if something differs.
+// basic omits the functions of devices that have more than registers and coils.
 const assert = require('assert')
 const net = require('net')
 const [lib, kind, port, basic] = process.argv.slice(2)
@@ -13,7 +13,7 @@ async function serial () {
   const Modbus = require('modbus-serial')
   const c = new Modbus()
   const options = { port: +port }
-  await (kind === 'tcp' ? c.connectTCP('127.0.0.1', options) : c.connectTelnet('127.0.0.1', options)) // which is RTU as it is; connectTcpRTUBuffered sends MBAP
+  await (kind === 'tcp' ? c.connectTCP('127.0.0.1', options) : c.connectTelnet('127.0.0.1', options)) // connectTelnet sends plain RTU; connectTcpRTUBuffered sends MBAP
   c.setID(7)
   c.setTimeout(30000)
   assert.deepStrictEqual((await c.readHoldingRegisters(3, 125)).data, upTo(125, (i) => 3 + i))
@@ -27,7 +27,7 @@ async function serial () {
   await c.writeRegisters(101, [11, 22])
   assert.deepStrictEqual((await c.readHoldingRegisters(100, 3)).data, [0xcafe, 11, 22])
   await refused(c.readHoldingRegisters(65000, 1), 2)
-  if (kind === 'tcp') { // over RTU it does not know where the answers of these end
+  if (kind === 'tcp') { // over RTU, modbus-serial cannot find the end of these answers
     await c.maskWriteRegister(101, 0x00f2, 0x0025)
     assert.deepStrictEqual((await c.readHoldingRegisters(101, 1)).data, [7])
   }
@@ -45,7 +45,7 @@ async function js () {
   const c = new Modbus.client.TCP(socket, 7, 30000)
   await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))
   const words = (answer) => answer.response.body.valuesAsArray
-  const [a, b] = await Promise.all([c.readHoldingRegisters(3, 125), c.readInputRegisters(5, 2)]) // it pipelines
+  const [a, b] = await Promise.all([c.readHoldingRegisters(3, 125), c.readInputRegisters(5, 2)]) // pipelined
   assert.deepStrictEqual(words(a), upTo(125, (i) => 3 + i))
   assert.deepStrictEqual(words(b), [1005, 1006])
   assert.deepStrictEqual(words(await c.readCoils(0, 16)), upTo(16, (i) => +(i % 3 === 0)))
