@@ -34,14 +34,14 @@ func parsed(ctx context.Context) (serve daemon.Serving, err error) {
 func command(serve *daemon.Serving) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "gatewayd",
-		Short:         "The gateway daemon for industrial sites that nobody visits",
+		Short:         "Gateway daemon for unattended industrial sites",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 
 		DisableSuggestions: true, // cobra's suggestions take several lines: see mistyped
 	}
-	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
-		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Inspect and operate a running gateway:"},
+		&cobra.Group{ID: "tools", Title: "Tools for commissioning and testing:"})
 	reach := func() *client.Client { return client.New(kinds) }
 	for _, c := range []*cobra.Command{daemon.RunCommand(kinds, serve), files.CheckCommand(kinds), access.ClaimCommand(kinds), access.CertCommand(), demo.Command(kinds)} {
 		c.GroupID = "run"

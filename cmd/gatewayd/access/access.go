@@ -25,23 +25,23 @@ const keeperPath = "access"
 func Command(kinds []actors.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "access",
-		Short: "Show who may use what, cut somebody off, make passwords, tokens and keys",
-		Long: `Look at who may use what of a running gateway, cut somebody off, and make what
-the config of kind access-control holds: hashes of passwords and of tokens, and
-public keys.`,
+		Short: "Show and revoke access rights, and create passwords, tokens and keys",
+		Long: `Show who may use what on a running gateway, revoke identities, and create the
+credentials that a config of kind access-control holds: hashes of passwords and
+tokens, and public keys.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	reason := ""
-	revoke := ask(client.New(kinds), "revoke IDENTITY", "Cut an identity off: its sessions end now, and it comes in no more", "Revoke", 1,
+	revoke := ask(client.New(kinds), "revoke IDENTITY", "Revoke an identity: end its sessions and refuse new ones", "Revoke", 1,
 		func(args []string) any { return map[string]string{"identity": args[0], "reason": reason} })
-	revoke.Flags().StringVar(&reason, "reason", "", "why, for the event")
+	revoke.Flags().StringVar(&reason, "reason", "", "reason to record in the event")
 	cmd.AddCommand(
-		ask(client.New(kinds), "list", "Who there is, and whether they are in force", "List", 0, func([]string) any { return struct{}{} }),
-		ask(client.New(kinds), "may IDENTITY TOPIC", "Whether an identity may use a topic, like cmd/field/plc/WriteRegisters", "May", 2,
+		ask(client.New(kinds), "list", "List the identities and whether they are in force", "List", 0, func([]string) any { return struct{}{} }),
+		ask(client.New(kinds), "may IDENTITY TOPIC", "Check whether an identity may use a topic, such as cmd/field/plc/WriteRegisters", "May", 2,
 			func(args []string) any { return map[string]string{"identity": args[0], "topic": args[1]} }),
 		revoke,
-		ask(client.New(kinds), "restore IDENTITY", "Take a revoke back", "Restore", 1, func(args []string) any { return map[string]string{"identity": args[0]} }),
+		ask(client.New(kinds), "restore IDENTITY", "Restore a revoked identity", "Restore", 1, func(args []string) any { return map[string]string{"identity": args[0]} }),
 		hashCommand(), tokenCommand(), keyCommand(),
 	)
 	return cmd
@@ -68,7 +68,7 @@ func ask(c *client.Client, use, short, method string, n int, request func(args [
 		},
 	}
 	c.Flags(cmd)
-	cmd.Flags().StringVar(&path, "keeper", keeperPath, "path of the actor of kind access-control")
+	cmd.Flags().StringVar(&path, "keeper", keeperPath, "path of the access-control actor")
 	return cmd
 }
 
@@ -82,9 +82,9 @@ func lacks(ctx context.Context, c *client.Client, path string) bool {
 func hashCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "hash",
-		Short: "Make the hash of a password, for the config",
-		Long: `Read a password, without showing it, and print its Argon2id hash: what key
-"password" of an identity holds. The password itself is written nowhere.`,
+		Short: "Hash a password for the config",
+		Long: `Read a password without echoing it and print its Argon2id hash, the value for the
+key "password" of an identity. The password itself is not written anywhere.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			password, err := terminal.ReadPassword(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), true)
@@ -100,7 +100,7 @@ func hashCommand() *cobra.Command {
 func tokenCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "token",
-		Short: "Make a bearer token and its hash, for the config",
+		Short: "Create a bearer token and its hash for the config",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			token := access.NewToken()
@@ -113,7 +113,7 @@ func tokenCommand() *cobra.Command {
 func keyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "key FILE",
-		Short: "Make a NATS user key in a file, and its public half for the config",
+		Short: "Create a NATS user key in a file, and print its public key for the config",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			public, err := bus.NewKey(args[0])

@@ -14,7 +14,7 @@ import (
 func AuditCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
-		Short: "Check whether the log of who did what was changed",
+		Short: "Verify that the audit log was not tampered with",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -26,12 +26,14 @@ func verifyCommand() *cobra.Command {
 	data, head := "", ""
 	cmd := &cobra.Command{
 		Use:   "verify [DIRECTORY]",
-		Short: "Check the log, or a copy of it, without a gateway",
-		Long: `Check that no record of an audit log was changed, left out or put in between. A
-log whose end was cut off is right in itself: give --head a hash that you noted
-earlier, as the state <path>/head tells it, and a log without it is refused. What
-the log had no room for is gone and no fault. While the gateway writes, look again
-if the last record is not whole.`,
+		Short: "Verify the log, or a copy of it, without a running gateway",
+		Long: `Verify that no record of an audit log was changed, removed or inserted.
+
+A log whose end was cut off is consistent in itself. To detect that, note the
+hash that the gateway publishes in the state <path>/head and pass it as --head: a
+log that does not contain it is rejected. Records that the log had no room for
+are gone, and that is not an error. If the last record is incomplete because the
+gateway is writing, run the command again.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := filepath.Join(data, "actors", "audit")
@@ -47,6 +49,6 @@ if the last record is not whole.`,
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", files.DataDir(), "data directory of the gateway")
-	cmd.Flags().StringVar(&head, "head", "", "a hash that was noted earlier")
+	cmd.Flags().StringVar(&head, "head", "", "hash noted earlier that the log must contain")
 	return cmd
 }

@@ -27,10 +27,11 @@ func CertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cert",
 		Short: "Issue, renew, list and revoke certificates of the gateway's own authority",
-		Long: `Certificates of the authority that gatewayd claim has made, in <data>/pki.
-NAME.pem holds a key and its certificates, for its owner only; NAME.crt the
-certificates. A running gateway takes renewed files at the next handshake and a
-revocation within a second; who is connected by another certificate stays so.`,
+		Long: `Manage the certificates of the authority that gatewayd claim has created in
+<data>/pki. NAME.pem holds a private key and its certificates, and only its owner
+may read it; NAME.crt holds the certificates. A running gateway loads renewed
+files at the next handshake and applies a revocation within a second. Clients
+that are connected with other certificates stay connected.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -70,7 +71,7 @@ func issueCommand(dir *string) *cobra.Command {
 	o, days := pki.Order{}, 0
 	cmd := &cobra.Command{
 		Use:   "issue NAME",
-		Short: "Make a key and its certificate, for a client or, with --host, a server",
+		Short: "Issue a key and certificate for a client or, with --host, for a server",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name, o.Lasts = args[0], time.Duration(days)*day
@@ -84,9 +85,9 @@ func issueCommand(dir *string) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringSliceVar(&o.Hosts, "host", nil, "names and addresses of a server")
-	cmd.Flags().StringVar(&o.URI, "uri", "", "an identity in the certificate, like spiffe://site/panel")
-	cmd.Flags().IntVar(&days, "days", defaultLife, "how long it lasts")
+	cmd.Flags().StringSliceVar(&o.Hosts, "host", nil, "names and addresses of the server")
+	cmd.Flags().StringVar(&o.URI, "uri", "", "URI that identifies the owner in the certificate, such as spiffe://site/panel")
+	cmd.Flags().IntVar(&days, "days", defaultLife, "validity in days")
 	return cmd
 }
 
@@ -94,7 +95,7 @@ func renewCommand(dir *string) *cobra.Command {
 	days := 0
 	cmd := &cobra.Command{
 		Use:   "renew NAME...",
-		Short: "Make a new key and certificate for what a certificate says now",
+		Short: "Replace keys and certificates by new ones with the same contents",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withAuthority(*dir, func(a *pki.Authority) error {
@@ -109,14 +110,14 @@ func renewCommand(dir *string) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().IntVar(&days, "days", defaultLife, "how long it lasts")
+	cmd.Flags().IntVar(&days, "days", defaultLife, "validity in days")
 	return cmd
 }
 
 func listCommand(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "All certificates that were issued, and whether they are in force",
+		Short: "List all issued certificates and whether they are in force",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withAuthority(*dir, func(a *pki.Authority) error {
@@ -148,7 +149,7 @@ func inForce(c pki.Issued) string {
 func revokeCommand(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke NAME|SERIAL",
-		Short: "Put a certificate on the list of revoked ones: whoever came in by it is cut off",
+		Short: "Add a certificate to the revocation list and disconnect clients that use it",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withAuthority(*dir, func(a *pki.Authority) error {

@@ -35,18 +35,21 @@ func ClaimCommand(kinds files.Kinds) *cobra.Command {
 	c, r := &claim{kinds: kinds}, &remoteClaim{}
 	cmd := &cobra.Command{
 		Use:   "claim",
-		Short: "Make the first operator, an authority and certificates, and close the doors to all others",
-		Long: `A gateway has no default password. Claim it once, on the gateway itself: this
-asks for a password, makes the first operator, a private certificate authority in
-<data>/pki, a certificate of the gateway and one of the operator, and writes an
-access-control into the config file, which every door then asks: the bus, MQTT
-and HTTP, encrypted. Everybody else needs an identity of his own from then on.
-The config is checked before it is written; what stood there is kept beside it.
+		Short: "Create the first operator, an authority and certificates, and lock out everybody else",
+		Long: `Claim a new gateway: create its first operator and lock everybody else out.
 
-From another machine, claim a gateway that has a claim-door by the code that it
-shows in its log, with --code and --server. The operator's key is made here and
-stays here, the code is not sent, and the gateway starts again by itself, with
-its doors open to the network, now that they are closed to strangers.`,
+A gateway has no default password. Run claim once, on the gateway itself. It asks
+for a password, creates the first operator, a private certificate authority in
+<data>/pki, and certificates for the gateway and for the operator. It then adds
+an access-control to the config file, which the bus, MQTT and HTTP consult from
+then on, over encrypted connections unless --plain is given. Every other client
+needs an identity of its own. The new config is checked before it is written, and the previous one is
+kept in a file beside it.
+
+To claim a gateway that has a claim-door from another machine, use --server and
+the --code that the gateway shows in its log. The operator's key is created on
+this machine and never leaves it, and the code is not sent. The gateway then
+restarts by itself and, now closed to strangers, listens on the network.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.check(cmd, c); err != nil {
@@ -75,9 +78,9 @@ its doors open to the network, now that they are closed to strangers.`,
 	cmd.Flags().StringVarP(&c.file, "config", "c", "gateway.toml", "config file")
 	cmd.Flags().StringVar(&c.data, "data", files.DataDir(), "data directory of the gateway")
 	cmd.Flags().StringVar(&c.operator, "operator", "operator", "name of the first operator")
-	cmd.Flags().StringSliceVar(&c.hosts, "host", nil, "names and addresses by which clients reach the gateway, besides what it is called, its addresses and, with --server, that")
-	cmd.Flags().BoolVar(&c.plain, "plain", false, "no authority and no certificates: the doors stay unencrypted")
-	cmd.Flags().BoolVar(&c.open, "open", false, "doors that listen on the gateway alone listen on all its addresses then, but for those that are plain (default with --code)")
+	cmd.Flags().StringSliceVar(&c.hosts, "host", nil, "additional names and addresses for the gateway's certificate, besides its host name, its addresses and the one in --server")
+	cmd.Flags().BoolVar(&c.plain, "plain", false, "create no authority and no certificates; connections stay unencrypted")
+	cmd.Flags().BoolVar(&c.open, "open", false, "make local listeners, except unencrypted ones, listen on all addresses (default with --code)")
 	r.flags(cmd)
 	return cmd
 }

@@ -34,8 +34,8 @@ type remoteClaim struct {
 const claimPort = "4280"
 
 func (r *remoteClaim) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.code, "code", "", "code that a gateway with a claim-door shows in its log: claim it from here")
-	cmd.Flags().StringVar(&r.server, "server", "127.0.0.1", "where that gateway is; port "+claimPort+" unless it is said")
+	cmd.Flags().StringVar(&r.code, "code", "", "code from the log of a gateway with a claim-door, to claim it from this machine")
+	cmd.Flags().StringVar(&r.server, "server", "127.0.0.1", "address of that gateway; port "+claimPort+" unless given")
 	cmd.Flags().StringVar(&r.out, "out", ".", "directory for the operator's files, with --code")
 	_ = cmd.MarkFlagDirname("out")
 }

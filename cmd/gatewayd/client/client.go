@@ -52,19 +52,19 @@ func AtHub(kinds []actors.Kind) *Client { return &Client{kinds: kinds, fleet: tr
 func (c *Client) Flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	cmd.PreRun = func(cmd *cobra.Command, _ []string) { c.cmd = cmd } // set only when it runs: cobra's table of flag completions keeps c, and with it cmd, for ever
-	f.DurationVar(&c.Timeout, "timeout", 10*time.Second, "longest wait for the gateway")
+	f.DurationVar(&c.Timeout, "timeout", 10*time.Second, "maximum time to wait for the gateway")
 	f.BoolVar(&c.AsJSON, "json", false, "print JSON")
 	if c.fleet {
 		c.hubFlags(cmd)
 		return
 	}
-	f.StringVar(&c.server, "server", "", "where the gateway's bus listens (default $GATEWAYD_SERVER, else what <data>/"+files.URLFile+" says, else "+DefaultURL+")")
-	f.StringVar(&c.key, "key", "", "nkey seed file to identify with (default $GATEWAYD_KEY, else <data>/keys/operator.nk if it can be read, else none)")
-	f.StringVar(&c.user, "user", "", "name of an identity to be, by the password in $GATEWAYD_PASSWORD or one that is asked for")
-	f.StringVar(&c.proof.ca, "ca", os.Getenv("GATEWAYD_CA"), "PEM file of who signs the gateway's certificate (default $GATEWAYD_CA, else the system's)")
-	f.StringVar(&c.proof.cert, "cert", os.Getenv("GATEWAYD_CERT"), "PEM file of a client certificate to identify with (default $GATEWAYD_CERT, else none)")
-	f.StringVar(&c.proof.key, "cert-key", os.Getenv("GATEWAYD_CERT_KEY"), "PEM file of its key (default $GATEWAYD_CERT_KEY, else --cert)")
-	f.StringVar(&c.Gateway, "gateway", "", "name of the gateway (default the only one there)")
+	f.StringVar(&c.server, "server", "", "URL of the gateway's bus (default $GATEWAYD_SERVER, else the one in <data>/"+files.URLFile+", else "+DefaultURL+")")
+	f.StringVar(&c.key, "key", "", "nkey seed file to authenticate with (default $GATEWAYD_KEY, else <data>/keys/operator.nk if readable, else none)")
+	f.StringVar(&c.user, "user", "", "identity to log in as, with the password in $GATEWAYD_PASSWORD or one read from the prompt")
+	f.StringVar(&c.proof.ca, "ca", os.Getenv("GATEWAYD_CA"), "CA certificates that verify the gateway (PEM file; default $GATEWAYD_CA, else the system's)")
+	f.StringVar(&c.proof.cert, "cert", os.Getenv("GATEWAYD_CERT"), "client certificate to authenticate with (PEM file; default $GATEWAYD_CERT, else none)")
+	f.StringVar(&c.proof.key, "cert-key", os.Getenv("GATEWAYD_CERT_KEY"), "private key of that certificate (PEM file; default $GATEWAYD_CERT_KEY, else the file of --cert)")
+	f.StringVar(&c.Gateway, "gateway", "", "name of the gateway (default the only one on the bus)")
 	f.StringVar(&c.data, "data", files.DataDir(), "data directory of a gateway on this machine")
 	_ = cmd.RegisterFlagCompletionFunc("gateway", c.completeGateways)
 	_ = cmd.MarkFlagFilename("key")

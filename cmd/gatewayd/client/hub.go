@@ -21,11 +21,11 @@ const AskTime = 3 * time.Second
 // hubFlags adds the flags of a command that reaches gateways through their hub.
 func (c *Client) hubFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.server, "hub", os.Getenv("GATEWAYD_HUB"), "where the hub listens for clients: nats:// or tls://host:4222 (default $GATEWAYD_HUB)")
-	f.StringVar(&c.key, "creds", os.Getenv("GATEWAYD_CREDS"), "file to identify with there: an nkey seed, or a JWT and its key (default $GATEWAYD_CREDS)")
-	f.StringVar(&c.proof.ca, "ca", os.Getenv("GATEWAYD_CA"), "PEM file of who signs the hub's certificate (default $GATEWAYD_CA, else the system's)")
-	f.StringVar(&c.proof.cert, "cert", os.Getenv("GATEWAYD_CERT"), "PEM file of a client certificate, for a hub that wants one (default $GATEWAYD_CERT, else none)")
-	f.StringVar(&c.proof.key, "cert-key", os.Getenv("GATEWAYD_CERT_KEY"), "PEM file of its key (default $GATEWAYD_CERT_KEY, else --cert)")
+	f.StringVar(&c.server, "hub", os.Getenv("GATEWAYD_HUB"), "URL of the hub for clients, nats:// or tls://host:4222 (default $GATEWAYD_HUB)")
+	f.StringVar(&c.key, "creds", os.Getenv("GATEWAYD_CREDS"), "credentials for the hub: a file with an nkey seed, or with a JWT and its key (default $GATEWAYD_CREDS)")
+	f.StringVar(&c.proof.ca, "ca", os.Getenv("GATEWAYD_CA"), "CA certificates that verify the hub (PEM file; default $GATEWAYD_CA, else the system's)")
+	f.StringVar(&c.proof.cert, "cert", os.Getenv("GATEWAYD_CERT"), "client certificate, for a hub that requires one (PEM file; default $GATEWAYD_CERT, else none)")
+	f.StringVar(&c.proof.key, "cert-key", os.Getenv("GATEWAYD_CERT_KEY"), "private key of that certificate (PEM file; default $GATEWAYD_CERT_KEY, else the file of --cert)")
 }
 
 func (c *Client) dialHub() (err error) {

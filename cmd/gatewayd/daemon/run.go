@@ -38,7 +38,7 @@ func RunCommand(kinds files.Kinds, serve *Serving) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "gateway.toml", "config file")
-	cmd.Flags().StringVar(&dir, "data", files.DataDir(), "directory for everything the gateway keeps")
+	cmd.Flags().StringVar(&dir, "data", files.DataDir(), "data directory of the gateway")
 	cmd.Flags().StringVar(&level, "log", "info", "log level: debug, info, warn or error")
 	return cmd
 }

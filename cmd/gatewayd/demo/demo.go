@@ -39,17 +39,18 @@ func Command(kinds files.Kinds) *cobra.Command {
 	var drill bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run a gateway with a simulated plant and look at it",
-		Long: `Run a gateway in this process, with a plant made of software: a PLC behind Modbus
-TCP, an RS-485 line with a healthy, a slow, a flaky and a silent meter, and a Wi-Fi
-plug that publishes by MQTT. Modbus masters find the plant's live points on one port, and the meters themselves on
-another. What is recorded goes to two clouds, also made of software; the link to one of
-them is cut now and then, and the uplink catches up. Nothing has to be installed or
-configured, and nothing stays behind. On a terminal it shows the supervision tree as it
-lives.
+		Short: "Run a gateway with a simulated plant and show it live",
+		Long: `Run a gateway in this process with a simulated plant: a PLC behind Modbus TCP, an
+RS-485 line with a healthy, a slow, a flaky and a silent meter, and a Wi-Fi plug
+that publishes over MQTT. Modbus masters reach the plant's live points on one
+port, and the meters themselves on another. Records are sent to two simulated
+clouds; the link to one of them is cut now and then, and the uplink catches up.
+Nothing has to be installed or configured, and nothing is left behind. On a
+terminal, the demo shows the live supervision tree.
 
---drill tells how the gateway heals itself: it kills and hangs actors, pulls the
-serial adapter and starves the watchdog, and shows each step of the healing.`,
+--drill demonstrates how the gateway heals itself: it kills and hangs actors,
+unplugs the serial adapter and starves the watchdog, and shows each step of the
+recovery.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d.out = cmd.OutOrStdout()
@@ -57,13 +58,13 @@ serial adapter and starves the watchdog, and shows each step of the healing.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&d.bus, "bus", "127.0.0.1:4222", "where the bus shall listen; port 0 is any free one")
-	f.StringVar(&d.mqtt, "mqtt", "127.0.0.1:1883", "where the MQTT broker shall listen; port 0 is any free one")
-	f.StringVar(&d.modbus, "modbus", "127.0.0.1:1502", "where Modbus masters shall find live points; port 0 is any free one")
-	f.StringVar(&d.gateway, "gateway", "127.0.0.1:1503", "where Modbus masters shall find the meters of the RS-485 line; port 0 is any free one")
-	f.StringVar(&d.data, "data", "", "directory for what the gateway keeps (default one that is removed at the end)")
-	f.BoolVar(&d.plain, "plain", false, "print lines, on a terminal too")
-	f.BoolVar(&drill, "drill", false, "tell the healing story and end")
+	f.StringVar(&d.bus, "bus", "127.0.0.1:4222", "host:port of the bus; port 0 for any free one")
+	f.StringVar(&d.mqtt, "mqtt", "127.0.0.1:1883", "host:port of the MQTT broker; port 0 for any free one")
+	f.StringVar(&d.modbus, "modbus", "127.0.0.1:1502", "host:port on which Modbus masters reach the live points; port 0 for any free one")
+	f.StringVar(&d.gateway, "gateway", "127.0.0.1:1503", "host:port on which Modbus masters reach the meters of the RS-485 line; port 0 for any free one")
+	f.StringVar(&d.data, "data", "", "data directory of the gateway (default a temporary one, removed at the end)")
+	f.BoolVar(&d.plain, "plain", false, "print lines instead of the live view, on a terminal too")
+	f.BoolVar(&drill, "drill", false, "demonstrate the self-healing and exit")
 	return cmd
 }
 

@@ -16,17 +16,17 @@ import (
 )
 
 // targetDoc explains how a unit is named, for the help of read and write.
-const targetDoc = `UNIT is a unit of a running gateway, by its path: the request goes through the queue
-of its line, ahead of polls. Or it is a unit that is reached directly, without a
-gateway; the line must be free then:
+const targetDoc = `UNIT is the path of a unit of a running gateway: the request goes through the queue
+of its line, ahead of polls. Or it is the URL of a unit that is reached directly,
+without a gateway; its line must not be in use then:
 
   tcp://10.0.0.5/7                            Modbus TCP (port 502), unit 7
   tls://plc.example/1?cert=F&key=F&ca=F       Modbus/TCP Security (port 802)
-  udp://10.0.0.5/7                            the same frames by UDP
-  rtu+tcp://10.0.0.5:4001/7                   RTU on TCP; ascii+tcp, rtu+udp likewise
-  rtu:///dev/ttyUSB0/7?baud=9600&parity=even  a serial port; ascii likewise
+  udp://10.0.0.5/7                            the same frames over UDP
+  rtu+tcp://10.0.0.5:4001/7                   RTU over TCP; also ascii+tcp, rtu+udp
+  rtu:///dev/ttyUSB0/7?baud=9600&parity=even  a serial port; also ascii
 
-AREA is coil, discrete-input, holding or input; its first letter is enough.
+AREA is coil, discrete-input, holding or input; the first letter is enough.
 Addresses are counted from 0, as on the wire.`
 
 // ReadCommand returns "read", which reads points or registers.
@@ -34,14 +34,15 @@ func ReadCommand(c *client.Client) *cobra.Command {
 	l := &look{}
 	cmd := &cobra.Command{
 		Use:   "read UNIT [AREA ADDRESS [COUNT] | POINT...]",
-		Short: "Read registers or points of a unit now",
-		Long: `Read registers or points of a Modbus unit now, for a quick look.
+		Short: "Read registers or points of a Modbus unit",
+		Long: `Read registers or points of a Modbus unit once.
 
 ` + targetDoc + `
 
-Without area and address the unit's points are read, or those that are named: what
-the gateway's config says of it, or the device profile given by --profile, those that
-are computed from others among them. COUNT is how many values of --type, 1 if it is not said.`,
+Without AREA and ADDRESS, read all points of the unit or those that are named. The
+gateway's config defines the points, or the device profile given with --profile;
+points that are computed from others are among them. COUNT is the number of values
+of --type (default 1).`,
 		Example: `  gatewayd read field/rs485-1/meter-7
   gatewayd read field/rs485-1/meter-7 voltage energy
   gatewayd read field/rs485-1/meter-7 holding 0 10 --type float32 --order cdab
@@ -67,16 +68,16 @@ type look struct {
 
 func (l *look) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVarP(&l.kind, "type", "t", "", "what the registers mean: "+strings.Join(points.Types(), ", "))
-	f.StringVar(&l.order, "order", "", "order of the bytes as they come: abcd (default), cdab, badc, dcba, or big-endian, word-swap, byte-swap, little-endian for any length")
-	f.IntVar(&l.length, "length", 0, "registers of a string")
-	f.Float64Var(&l.scale, "scale", 0, "the value is the raw number times this")
-	f.Float64Var(&l.offset, "offset", 0, "plus this")
-	f.StringVar(&l.profile, "profile", "", "device profile of a unit that is reached directly: a name like eastron-sdm630, or a file")
+	f.StringVarP(&l.kind, "type", "t", "", "data type of the registers: "+strings.Join(points.Types(), ", "))
+	f.StringVar(&l.order, "order", "", "order of the received bytes: abcd (default), cdab, badc or dcba; for any length big-endian, word-swap, byte-swap or little-endian")
+	f.IntVar(&l.length, "length", 0, "length of a string in registers")
+	f.Float64Var(&l.scale, "scale", 0, "factor by which the raw number is multiplied")
+	f.Float64Var(&l.offset, "offset", 0, "number added after that")
+	f.StringVar(&l.profile, "profile", "", "device profile of a unit that is reached directly: a built-in name like eastron-sdm630, or a file")
 	_ = cmd.RegisterFlagCompletionFunc("profile", CompleteProfile)
 	client.Offer(cmd, "type", points.Types()...)
 	client.Offer(cmd, "order", "abcd", "cdab", "badc", "dcba", "big-endian", "word-swap", "byte-swap", "little-endian")
-	f.DurationVar(&l.answer, "answer", time.Second, "longest wait for the answer of a unit that is reached directly")
+	f.DurationVar(&l.answer, "answer", time.Second, "maximum time to wait for an answer of a unit that is reached directly")
 }
 
 func (l *look) check() error {

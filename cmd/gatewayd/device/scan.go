@@ -26,16 +26,17 @@ func ScanCommand(c *client.Client) *cobra.Command {
 	s := &scan{Client: c}
 	cmd := &cobra.Command{
 		Use:   "scan LINE",
-		Short: "Find the units on a line or link of a running gateway",
-		Long: `Find the units on a line or link of a running gateway: each address is asked for one
-register, and whoever answers, if only to refuse, is there. Then it is asked what it
-is (functions 43/14 and 17, and the marks of known profiles), a profile is suggested,
-and at the end the lines are printed that the config needs.
+		Short: "Find the units on a Modbus line or link of a running gateway",
+		Long: `Find the units on a line or link of a running gateway. Each address is asked for
+one register; a unit that answers, if only with an exception, is present. It is
+then asked to identify itself (functions 43/14 and 17, and the marks of known
+profiles), and a profile is suggested. At the end the config is printed for units
+that it does not have yet.
 
-Polls go on: the scan takes its turn among them, and a poll waits for --wait at most.
---baud and --parity try other settings of a serial line; nobody else can use it
-meanwhile, so that they need --suspend. The settings are put back at the end, also
-when the scan is interrupted.`,
+Polling continues: the scan takes its turn among the polls and delays a poll by
+--wait at most. --baud and --parity try other settings of a serial line. Nothing
+else can use the line meanwhile, so they need --suspend. The settings are restored
+at the end, also if the scan is interrupted.`,
 		Example: `  gatewayd scan field/rs485-1/line
   gatewayd scan field/rs485-1/line --units 1-20 --wait 500ms
   gatewayd scan field/rs485-1/line --units 1-10 --baud 9600,19200,38400 --parity none,even --suspend`,
@@ -48,13 +49,13 @@ when the scan is interrupted.`,
 	}
 	s.Flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&s.units, "units", "1-247", "addresses to ask, like 1-20,42")
-	f.DurationVar(&s.wait, "wait", 200*time.Millisecond, "longest wait for an answer")
-	f.UintSliceVar(&s.bauds, "baud", nil, "speeds to try, like 9600,19200; needs --suspend")
-	f.StringSliceVar(&s.parities, "parity", nil, "parities to try: none, even, odd; needs --suspend")
-	f.BoolVar(&s.suspend, "suspend", false, "nobody else uses the line while it is scanned")
+	f.StringVar(&s.units, "units", "1-247", "unit addresses to ask, like 1-20,42")
+	f.DurationVar(&s.wait, "wait", 200*time.Millisecond, "maximum time to wait for each answer")
+	f.UintSliceVar(&s.bauds, "baud", nil, "baud rates to try, like 9600,19200 (needs --suspend)")
+	f.StringSliceVar(&s.parities, "parity", nil, "parities to try: none, even, odd (needs --suspend)")
+	f.BoolVar(&s.suspend, "suspend", false, "suspend all other use of the line during the scan")
 	client.Offer(cmd, "parity", "none", "even", "odd")
-	f.StringArrayVar(&s.own, "profile", nil, "a profile of your own whose marks are looked for too; may be repeated")
+	f.StringArrayVar(&s.own, "profile", nil, "additional device profile to recognize units by (repeatable)")
 	_ = cmd.RegisterFlagCompletionFunc("profile", CompleteProfile)
 	return cmd
 }

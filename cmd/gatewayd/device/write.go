@@ -22,16 +22,17 @@ func WriteCommand(c *client.Client) *cobra.Command {
 	l := &look{}
 	cmd := &cobra.Command{
 		Use:   "write UNIT {AREA ADDRESS VALUE... | POINT VALUE}",
-		Short: "Write registers, coils or a point of a unit",
-		Long: `Write registers, coils or a point of a Modbus unit, once: what is not answered is
-not written again, and may or may not have been carried out. One register or coil
-is function 6 or 5, more are 16 or 15.
+		Short: "Write registers, coils or a point of a Modbus unit",
+		Long: `Write registers, coils or a point of a Modbus unit, once: a write that is not
+answered is not repeated, and may or may not have been carried out. Function 6 or
+5 writes a single register or coil, function 16 or 15 writes several.
 
 ` + targetDoc + `
 
-Coils are on or off. A point has its type, order and scale from the gateway's
-config, or from --profile; one with labels takes these too, one with flags the names
-of those to set, with commas. Values below zero need a -- before the unit.`,
+Coils are on or off. The type, order and scale of a point come from the gateway's
+config, or from --profile. A point with labels accepts a label as well, a point
+with flags the names of the flags to set, separated by commas. Before a negative
+value, write -- in front of the unit.`,
 		Example: `  gatewayd write field/rs485-1/meter-7 holding 5 42
   gatewayd write field/plc/mixer coil 0 on
   gatewayd write field/plc/mixer speed 900

@@ -16,12 +16,13 @@ import (
 func CheckCommand(kinds Kinds) *cobra.Command {
 	var schema, asJSON bool
 	cmd := &cobra.Command{
-		Use:   "check gateway.toml",
-		Short: "Find everything that is wrong with a config file, without running it",
-		Long: `Find everything that is wrong with a config file, without running it.
+		Use:   "check FILE",
+		Short: "Check a config file for errors, without running it",
+		Long: `Check a config file for errors and warnings, without running it.
 
-Each problem is one line: file, line, key, what is wrong and what was probably
-meant. The exit code is 2 when there is any.`,
+Each problem is printed on one line: file, line, key, what is wrong and, where it
+can be guessed, what was meant. The exit code is 2 if there are errors; warnings
+alone do not make a config invalid.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
@@ -39,8 +40,8 @@ meant. The exit code is 2 when there is any.`,
 			return kinds.check(cmd, args[0])
 		},
 	}
-	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the config file, for editors")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the problems as a JSON array")
+	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the config file, for use in editors")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print errors and warnings as a JSON array")
 	return cmd
 }
 

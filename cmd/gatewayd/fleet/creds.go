@@ -19,17 +19,18 @@ func credsCommand(kinds files.Kinds) *cobra.Command {
 	var account, operator, sign string
 	cmd := &cobra.Command{
 		Use:   "creds",
-		Short: "Make the keys of gateways and operators, and what the hub's config must say of them",
-		Long: `Make the key that a gateway joins its hub with, where the leaf.nkey-file of its
-config says, unless it is there already; and print the user that a NATS server of
-the hub needs for it. That user may do what the gateway's config lets the hub
-hear, call and source, and nothing else; and only a leaf node may be it.
+		Short: "Create keys for gateways and operators, and print the hub config for them",
+		Long: `Create the key with which a gateway joins its hub, in the leaf.nkey-file of its
+config unless that exists already, and print the user that a NATS server of the
+hub needs for it. That user may do only what the gateway's config lets the hub
+hear, call and source, and only a leaf node may log in as it.
 
-With --operator it is the key of a person or a program that hears and calls all
-gateways as far as they let the hub, and keeps streams there.
+With --operator, create the key of a person or a program that hears and calls all
+gateways, as far as these let the hub, and manages streams at the hub.
 
-A hub with an operator and JWTs needs no entry in its config: where the config has a
-leaf.creds-file, --sign makes that file, by the key of the hub's account.`,
+A hub with an operator and JWTs needs no entry in its config. If the gateway's
+config has a leaf.creds-file, --sign creates that file, signed with the key of
+the hub's account.`,
 		Example: `  gatewayd fleet creds --config site-7.toml --config site-8.toml
   gatewayd fleet creds --operator ops.nk
   gatewayd fleet creds --config site-7.toml --sign account.nk`,
@@ -50,9 +51,9 @@ leaf.creds-file, --sign makes that file, by the key of the hub's account.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&files, "config", []string{"gateway.toml"}, "config file of a gateway; more than once for several")
+	f.StringArrayVar(&files, "config", []string{"gateway.toml"}, "config file of a gateway (repeatable)")
 	f.StringVar(&account, "account", "FLEET", "account of the gateways at the hub")
-	f.StringVar(&operator, "operator", "", "make this key file for an operator instead")
+	f.StringVar(&operator, "operator", "", "key file to create for an operator, instead of keys for gateways")
 	f.StringVar(&sign, "sign", "", "nkey seed file of the hub's account, to sign JWTs with")
 	_ = cmd.MarkFlagFilename("config", "toml")
 	return cmd

@@ -24,7 +24,7 @@ import (
 func Command(kinds []actors.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fleet",
-		Short: "Look at many gateways and steer them, through the NATS cluster that they join",
+		Short: "Monitor and configure many gateways through a NATS hub",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -42,10 +42,10 @@ func setupCommand(c *client.Client) *cobra.Command {
 	replicas := 0
 	cmd := &cobra.Command{
 		Use:   "setup",
-		Short: "Have the hub remember every gateway that was ever there",
-		Long: `Make the stream FLEET at the hub, which keeps the last standing of every gateway: by
-it gatewayd fleet ls and push know those that are away. It may be run again, with
-other --replicas.`,
+		Short: "Make the hub remember gateways that are not connected",
+		Long: `Create the stream FLEET at the hub. It keeps the last status of every gateway, so
+that gatewayd fleet ls and push know those that are not connected. Run it again
+to change --replicas.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.Dial(); err != nil {
@@ -62,7 +62,7 @@ other --replicas.`,
 		},
 	}
 	c.Flags(cmd)
-	cmd.Flags().IntVar(&replicas, "replicas", 1, "servers of the hub that keep it: 1, 3 or 5")
+	cmd.Flags().IntVar(&replicas, "replicas", 1, "number of hub servers that store the stream: 1, 3 or 5")
 	return cmd
 }
 
@@ -70,16 +70,18 @@ func trackCommand(c *client.Client) *cobra.Command {
 	stream, replicas, remove := "", 0, []string(nil)
 	cmd := &cobra.Command{
 		Use:   "track [ID...]",
-		Short: "Have a stream of the hub source the tracks of gateways",
-		Long: `Have a stream of the hub take the tracks of these gateways into itself, beside those
-that it has already, and show how far it is. What is cut off is made up for when
-the connection is back: nothing is lost and nothing comes twice, as long as
-the gateway keeps it. The gateway says in leaf.tracks which of its tracks that may be.
+		Short: "Make a stream of the hub source the tracks of gateways",
+		Long: `Make a stream of the hub source the tracks of these gateways, in addition to those
+that it sources already, and show its progress. After an interruption it catches
+up when the connection is back: nothing is lost and nothing is duplicated, as long
+as the gateway keeps the records. The leaf.tracks of the gateway's config says
+which of its tracks may be sourced.
 
-Messages in the stream are the gateway's own, chunks of records in their compact
-form on gw.<gateway>.track.<path>.records. A gateway feeds one stream; others at the
-hub can source that one. For records as JSON, or on a link where bytes cost money,
-use kind uplink-nats instead: a sourced gateway is heard from every second.`,
+The messages in the stream are the gateway's own: chunks of records in their
+compact form on gw.<gateway>.track.<path>.records. A gateway feeds one stream;
+other streams at the hub can source that one. For records as JSON, or on links
+where bytes cost money, use kind uplink-nats instead: a sourced gateway causes
+traffic every second.`,
 		Example: `  gatewayd fleet track site-7 site-8 --replicas 3
   gatewayd fleet track
   gatewayd fleet track --remove site-8`,
@@ -105,8 +107,8 @@ use kind uplink-nats instead: a sourced gateway is heard from every second.`,
 	c.Flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&stream, "stream", "TRACKS", "name of the stream at the hub")
-	f.IntVar(&replicas, "replicas", 0, "servers of the hub that keep it: 1, 3 or 5 (default as it is, else 1)")
-	f.StringSliceVar(&remove, "remove", nil, "gateways whose tracks it sources no more; what it has stays")
+	f.IntVar(&replicas, "replicas", 0, "number of hub servers that store the stream: 1, 3 or 5 (default unchanged, 1 for a new stream)")
+	f.StringSliceVar(&remove, "remove", nil, "gateways to stop sourcing; records already in the stream stay")
 	return cmd
 }
 
@@ -152,7 +154,7 @@ func distant(c *client.Client, command func(*client.Client) *cobra.Command) *cob
 	cmd := command(c)
 	name, rest, _ := strings.Cut(cmd.Use, " ")
 	cmd.Use = strings.TrimSpace(name + " ID " + rest)
-	cmd.Short += ", at a gateway of the fleet"
+	cmd.Short += " (on a gateway of the fleet)"
 	cmd.Example = strings.ReplaceAll(cmd.Example, "gatewayd "+name, "gatewayd fleet "+name+" site-7")
 	args, run, complete := cmd.Args, cmd.RunE, cmd.ValidArgsFunction
 	cmd.Args = func(cmd *cobra.Command, all []string) error {

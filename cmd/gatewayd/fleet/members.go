@@ -26,13 +26,14 @@ const meetTime = 300 * time.Millisecond
 func listCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls [ID...]",
-		Short: "Show all gateways of the fleet, how they are and whether they are connected",
-		Long: `Show all gateways of the fleet, or those whose ids match a pattern like 'site-*'.
+		Short: "List the gateways of the fleet with their health and connection",
+		Long: `List all gateways of the fleet, or those whose ids match patterns like 'site-*'.
 
-Each is asked for itself, at once. LINK is since when its connection to the hub
-stands, or when it was last heard; then the other columns are what it said at that
-time. BACKLOG are the records that its farthest uplink has still to send. Gateways
-that are away are remembered in a stream of the hub: see gatewayd fleet setup.`,
+All gateways are asked directly, at the same time. LINK says since when a gateway
+is connected to the hub, or when it was last heard; the other columns then show
+its last known status. BACKLOG is the number of records that the uplink farthest
+behind still has to send. A stream of the hub remembers gateways that are not
+connected: see gatewayd fleet setup.`,
 		Example: `  gatewayd fleet ls --hub tls://hub.example.com:4222 --creds ops.nk
   gatewayd fleet ls 'site-*' --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {

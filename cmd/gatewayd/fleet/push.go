@@ -19,7 +19,7 @@ import (
 func configCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Change the config of many gateways",
+		Short: "Change the config of gateways in the fleet",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -32,26 +32,29 @@ func pushCommand(c *client.Client) *cobra.Command {
 	on := ""
 	cmd := &cobra.Command{
 		Use:   "push FILE",
-		Short: "Give gateways a new config, a few first, and take it back if it does harm",
-		Long: `Give all gateways of the fleet the config in FILE, in which ${gateway} stands for
-the id of each; --only picks some.
+		Short: "Roll out a config to gateways in waves, and roll it back if it does harm",
+		Long: `Roll out the config in FILE to all gateways of the fleet, or to those in --only.
+${gateway} in FILE stands for the id of each gateway.
 
-First every gateway checks it: if one finds it wrong, nothing is changed anywhere.
-Then a few get it, the canaries, and are watched for --hold; then the others in
-waves, each watched likewise. Each gateway by itself takes a config back that its
-changed actors do not get healthy with. With --rollback-on unhealthy all that have
-got the new config get their former one back as soon as one is worse than before:
-an actor that was ok is not, it went back by itself, or it is away. With failed
-only actors count that failed or were given up; with never nothing is taken back,
-and the push stops where it is. A gateway that is away then is waited for (--wait);
-who has not come back by that time is named, with the command that does it later.
+First every gateway checks the config. If one rejects it, nothing is changed
+anywhere. Then a few gateways get it, the canaries, and are watched for --hold;
+then the others in waves, each watched in the same way. Each gateway by itself
+also reverts a config with which the changed actors do not become healthy.
 
-Ctrl-C ends it between two gateways: those that are just taking the config are
-waited for, and what each one has is told. Which gateways are canaries follows from
-FILE and their ids, so that the same command goes on where it was interrupted. A
-gateway that is not connected is told, and is to get the config by the same command
-later. The exit code is 0 when all gateways have it. A gateway takes it only if its
-leaf.calls has cmd/config/#.`,
+With --rollback-on unhealthy, all gateways that have the new config get their
+previous one back as soon as one gateway is worse than before: an actor that was
+ok is not ok any more, the gateway reverted by itself, or it is disconnected.
+With failed, only actors that failed or were given up count. With never, nothing
+is rolled back, and the push stops where it is. A rollback waits for gateways
+that are disconnected, up to --wait; one that is still missing then is listed
+with the command that rolls it back later.
+
+Ctrl-C stops the push between gateways: those that are taking the config at that
+moment are waited for, and the result of each is printed. The canaries are
+derived from FILE and the ids, so the same command continues an interrupted push.
+A gateway that is not connected is listed; run the same command again when it is
+back. The exit code is 0 if all gateways have the config. A gateway accepts it
+only if its leaf.calls includes cmd/config/#.`,
 		Example: `  gatewayd fleet config push meters.toml --canary 5% --rollback-on unhealthy
   gatewayd fleet config push meters.toml --only 'north-*' --canary 1 --hold 10m
   gatewayd fleet config push meters.toml --dry-run`,
@@ -79,13 +82,13 @@ leaf.calls has cmd/config/#.`,
 	}
 	c.Flags(cmd)
 	f := cmd.Flags()
-	f.StringSliceVar(&p.only, "only", nil, "ids of the gateways it is for, or patterns like 'north-*' (default all)")
-	f.Var(&p.canary, "canary", "how many get it first: a number, or a part of all like 5%")
-	f.Var(&p.wave, "wave", "how many get it in each wave after that")
-	f.DurationVar(&p.hold, "hold", time.Minute, "how long each wave is watched before the next one")
-	f.StringVar(&on, "rollback-on", "unhealthy", "what takes it back everywhere: unhealthy, failed or never")
-	f.DurationVar(&p.wait, "wait", 5*time.Minute, "how long to wait for a gateway that is away when it is taken back")
-	f.BoolVar(&p.dry, "dry-run", false, "only have every gateway check it")
+	f.StringSliceVar(&p.only, "only", nil, "ids of gateways, or patterns like 'north-*' (default all)")
+	f.Var(&p.canary, "canary", "gateways in the first wave: a number, or a percentage of all")
+	f.Var(&p.wave, "wave", "gateways in each wave after that: a number, or a percentage of all")
+	f.DurationVar(&p.hold, "hold", time.Minute, "time to watch each wave before the next")
+	f.StringVar(&on, "rollback-on", "unhealthy", "condition for rolling back all gateways: unhealthy, failed or never")
+	f.DurationVar(&p.wait, "wait", 5*time.Minute, "maximum time that a rollback waits for disconnected gateways")
+	f.BoolVar(&p.dry, "dry-run", false, "only have every gateway check the config")
 	return cmd
 }
 

@@ -19,14 +19,14 @@ func BudgetCommand(c *client.Client) *cobra.Command {
 	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "budget PATH",
-		Short: "Show how the time of a Modbus line or link is spent, and what else has room",
-		Long: `Show for each scan group on a Modbus line or link how much of its time it needs,
-with the response times that units have shown. PATH is a line or link, or a unit.
+		Short: "Show how the time of a Modbus line or link is used, and the room left",
+		Long: `Show how much of the time of a Modbus line or link each scan group on it needs,
+from the response times measured so far. PATH is a line or link, or a unit.
 
-SCAN is the time of the line for one scan. SLACK is how much longer its scans could
-take until no time is left. WORST is the longest from its slot to the end of its
-scan, if all are due at the same moment. ROOM is how many more units like it have
-comfortable room, with --every as often as that.`,
+SCAN is the time that one scan takes on the line. SLACK is how much longer scans
+of the group could take before no time is left. WORST is the longest time from a
+scan's slot to its end if all groups are due at the same moment. ROOM is how many
+more units like this one fit comfortably, scanned every --every if that is given.`,
 		Example: `  gatewayd budget field/rs485-1/line
   gatewayd budget field/rs485-1/meter-7 --every 5s`,
 		Args:              cobra.ExactArgs(1),
@@ -44,7 +44,7 @@ comfortable room, with --every as often as that.`,
 		},
 	}
 	c.Flags(cmd)
-	cmd.Flags().DurationVar(&every, "every", 0, "how often the units would be read for which there may be room")
+	cmd.Flags().DurationVar(&every, "every", 0, "scan interval of the additional units that ROOM counts")
 	return cmd
 }
 

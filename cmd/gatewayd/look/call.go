@@ -18,11 +18,12 @@ import (
 func CallCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "call PATH METHOD [JSON|-]",
-		Short: "Ask an actor to do something",
-		Long: `Call a method of an actor and print its answers, as a table on a terminal and
-as JSON otherwise. The request is JSON; '-' reads it from standard input, none is
-an empty one. UpdateConfig takes TOML as well. gatewayd describe PATH lists the
-methods, gatewayd describe PATH METHOD what a request may hold.`,
+		Short: "Call a method of an actor",
+		Long: `Call a method of an actor and print its answers, as a table on a terminal and as
+JSON otherwise. The request is JSON; '-' reads it from standard input, and without
+one an empty request is sent. UpdateConfig takes TOML as well. The methods are
+listed by gatewayd describe PATH, the fields of a request by gatewayd describe
+PATH METHOD.`,
 		Example: `  gatewayd call field/plc/mixer ReadRegisters '{"address":10}'
   gatewayd call field/plc/mixer WriteRegisters '{"address":10,"values":[42]}'
   gatewayd call field/plc/mixer UpdateConfig 'every = "5s"'

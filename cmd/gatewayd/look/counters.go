@@ -18,15 +18,15 @@ import (
 func CountersCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "counters PATH",
-		Short: "Show what has become of the requests to Modbus units",
-		Long: `Show for each unit on a Modbus line or link what has become of its requests since
-the life of the line's or link's actor began. PATH is a line or link, or a unit.
+		Short: "Show request counters and response times of Modbus units",
+		Long: `Show how the requests to each unit on a Modbus line or link ended, since the
+actor of the line or link was last started. PATH is a line or link, or a unit.
 
-REFUSED are exceptions by their code; WRONG are answers of another unit or to
-something else; LATE are answers that came after they were given up; AGAIN are
-requests sent once more because the connection was lost under them. BUSY is the
-time that the line or connection was spent on the unit, and P50, P95 are how long
-half of the answers, and 95 of 100, took at most.`,
+REFUSED counts exception responses by their code. WRONG counts answers from
+another unit or to another request, LATE answers that came after their request
+was given up, AGAIN requests that were repeated because the connection was lost.
+BUSY is the time for which the unit occupied the line or connection. P50 and P95
+are the times within which 50 and 95 of 100 answers arrived.`,
 		Example: `  gatewayd counters field/rs485-1/line
   gatewayd counters field/rs485-1/meter-7 --json`,
 		Args:              cobra.ExactArgs(1),

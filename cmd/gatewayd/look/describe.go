@@ -22,9 +22,9 @@ import (
 func DescribeCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe PATH [METHOD]",
-		Short: "Show what an actor is, does, answers and publishes",
-		Long: `Show what an actor is, does, answers and publishes; of a METHOD the fields of its
-request and of its answer, and an example.`,
+		Short: "Show an actor's health, config, methods and published messages",
+		Long: `Show what an actor is, its health, config, methods and published messages. With
+METHOD, show the fields of the request and of the answer, and an example.`,
 		Example: `  gatewayd describe field/plc/mixer
   gatewayd describe field/plc/mixer WriteRegisters`,
 		Args:              cobra.RangeArgs(1, 2),

@@ -14,6 +14,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/schemas"
 	drillv1 "gatewayd/schemas/drill/v1"
 )
@@ -25,13 +26,13 @@ func DrillCommand(kinds []actors.Kind) *cobra.Command {
 	var long time.Duration
 	cmd := &cobra.Command{
 		Use:   "drill FAULT PATH",
-		Short: "Put a fault in, to see the gateway heal",
-		Long: `Put a fault into an actor, to see the gateway heal. Only where the config says
-[drill] armed = true.
+		Short: "Inject a fault to test how the gateway heals",
+		Long: `Inject a fault into an actor to test how the gateway heals. This is possible only
+if the config says [drill] armed = true.
 
 ` + faultDoc() + `
 
-gatewayd drill clear takes the faults out again.`,
+gatewayd drill clear removes the faults.`,
 		Example: `  gatewayd drill kill field/plc/mixer
   gatewayd drill hang field/rs485-1/line --for 1m
   gatewayd drill drop field/rs485-1/meter-1 --rate 0.3
@@ -56,8 +57,8 @@ gatewayd drill clear takes the faults out again.`,
 		},
 	}
 	c.Flags(cmd)
-	cmd.Flags().Float64Var(&rate, "rate", 1, "share of messages or bytes it hits, for drop, delay and corrupt")
-	cmd.Flags().DurationVar(&long, "for", time.Second, "how long, for hang; how late, for delay")
+	cmd.Flags().Float64Var(&rate, "rate", 1, "fraction of messages or bytes to hit, above 0 up to 1 (drop, delay, corrupt)")
+	cmd.Flags().DurationVar(&long, "for", time.Second, "duration of a hang, or time by which messages are delayed (hang, delay)")
 	cmd.AddCommand(clearCommand(client.New(kinds)))
 	return cmd
 }
@@ -65,7 +66,7 @@ gatewayd drill clear takes the faults out again.`,
 func clearCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "clear [PATH]",
-		Short:             "Take faults out again: all, or those of one actor",
+		Short:             "Remove all injected faults, or those of one actor",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: c.CompletePath,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -108,4 +109,6 @@ func faults() []string {
 }
 
 // faultDoc returns the description of the faults in the schema.
-func faultDoc() string { return schemas.Doc("drill.v1.InjectRequest.fault") }
+func faultDoc() string {
+	return strings.Join(terminal.Wrap(schemas.Doc("drill.v1.InjectRequest.fault"), 80), "\n")
+}

@@ -20,9 +20,11 @@ func EventsCommand(c *client.Client) *cobra.Command {
 	var follow, frames bool
 	cmd := &cobra.Command{
 		Use:   "events [PATH]",
-		Short: "Show what has happened lately",
-		Long: `Show the last events that the gateway has kept, oldest first: of everybody, or of PATH and what is below it.
-A unit that does not answer is told with the last frames on its line before that; --frames shows all that were kept.`,
+		Short: "Show recent events",
+		Long: `Show the latest events that the gateway has stored, oldest first: of all actors,
+or of PATH and everything below it. For a unit that does not answer, the last
+frames on its line before the failure are shown as well; --frames shows all that
+were recorded.`,
 		Example: `  gatewayd events -n 50
   gatewayd events field/rs485-1 --follow`,
 		Args:              cobra.MaximumNArgs(1),
@@ -49,9 +51,9 @@ A unit that does not answer is told with the last frames on its line before that
 		},
 	}
 	c.Flags(cmd)
-	cmd.Flags().IntVarP(&n, "count", "n", 20, "how many")
-	cmd.Flags().BoolVar(&frames, "frames", false, "all frames of failures, not only the last")
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on")
+	cmd.Flags().IntVarP(&n, "count", "n", 20, "number of events to show")
+	cmd.Flags().BoolVar(&frames, "frames", false, "show all recorded frames of failures, not only the last")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "keep printing new events until interrupted")
 	return cmd
 }
 

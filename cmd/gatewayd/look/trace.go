@@ -33,23 +33,23 @@ func TraceCommand(c *client.Client) *cobra.Command {
 	var want tracing
 	cmd := &cobra.Command{
 		Use:   "trace PATH",
-		Short: "Print the frames on a Modbus line or link, or of masters, as they pass",
-		Long: `Print what passes on a Modbus line or link, a line per frame: when, the time since
-the one before, which way (→ sent, ← received), the unit, what it says, and its
-bytes. What is wrong with a frame stands before what it says: crc, short, noise,
-late (the answer to a request that was given up), stray (to none), cut (not all of
-it went out).
+		Short: "Print the frames on a Modbus line or link, or those of masters",
+		Long: `Print the frames on a Modbus line or link, one per line: the time, the time since
+the previous frame, the direction (→ sent, ← received), the unit, the meaning of
+the frame, and its bytes. A defect is marked in front of the meaning: crc, short,
+noise, late (answers a request that was given up), stray (answers no request) or
+cut (was not sent completely).
 
-PATH is a line or link, or a unit: then its line or link is traced, for that unit
-only. Nothing is restarted for it, and polls wait for nobody who watches them.
+PATH is a line or link, or a unit, whose line or link is then traced for that
+unit only. Tracing restarts nothing and does not delay polls.
 
-PATH may be a modbus-server or a modbus-gateway as well: then it is shown what its
-masters ask (←) and what they are answered (→), which of them it is standing before
-it; --master shows one of them. It costs nothing while nobody looks.
+PATH may also be a modbus-server or a modbus-gateway. The trace then shows the
+requests of its masters (←) and the answers to them (→), preceded by the master;
+--master selects one of them. This costs nothing while nobody traces.
 
-With --record the frames go to a file as well, one line each, for people and to be
-replayed. It ends with Ctrl-C, after --count frames, or after --timeout if that is
-given.`,
+With --record the frames are also written to a file, one line each, which is
+readable and which gatewayd replay plays back. The command ends on Ctrl-C, after
+--count frames, or after --timeout if given.`,
 		Example: `  gatewayd trace field/rs485-1/line
   gatewayd trace field/rs485-1/line --unit 7 --function 3
   gatewayd trace field/rs485-1/meter-7 --last --record incident.txt
@@ -75,13 +75,13 @@ given.`,
 	}
 	c.Flags(cmd)
 	f := cmd.Flags()
-	f.IntVar(&want.unit, "unit", -1, "only what goes to and comes from this unit address")
+	f.IntVar(&want.unit, "unit", -1, "only frames to and from this unit address, 0 to 255")
 	f.Lookup("unit").DefValue = "0" // what help shows as the default: none
-	f.IntVar(&want.function, "function", 0, "only what has this function code")
-	f.StringVar(&want.master, "master", "", "of a server or gateway: only this master, by its role or its address, with or without the port")
-	f.IntVarP(&want.count, "count", "n", 0, "end after so many frames; 0: never")
-	f.BoolVar(&want.last, "last", false, "begin with the last frames, which are always kept")
-	f.StringVar(&want.file, "record", "", "write the frames to this file, which must not exist yet")
+	f.IntVar(&want.function, "function", 0, "only frames with this function code, 1 to 127")
+	f.StringVar(&want.master, "master", "", "only frames of this master of a modbus-server or modbus-gateway: its role, or its address with or without the port")
+	f.IntVarP(&want.count, "count", "n", 0, "number of frames to print before exiting; 0 for no limit")
+	f.BoolVar(&want.last, "last", false, "start with the most recent frames, which are always kept")
+	f.StringVar(&want.file, "record", "", "file to write the frames to as well; it must not exist yet")
 	_ = cmd.MarkFlagFilename("record")
 	return cmd
 }

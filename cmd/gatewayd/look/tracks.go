@@ -21,12 +21,12 @@ import (
 func TracksCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tracks",
-		Short: "Show what is recorded and how much of it is on disk",
-		Long: `Show all tracks: their numbers, how many records of them are on disk and since
-when, how fast they grow, what had to be dropped, and what is wrong.
+		Short: "Show the tracks and how much of them is on disk",
+		Long: `Show all tracks: their numbers, how many of their records are on disk and since
+when, how fast they grow, what was dropped, and what is wrong.
 
-DROPPED are records that never came to disk or that no longer were there when a
-reader wanted them. WAITING are records in memory.`,
+WAITING counts records in memory. DROPPED counts records that were never written
+to disk, or that were no longer there when a reader needed them.`,
 		Example: `  gatewayd tracks
   gatewayd call tracks/energy Record
   gatewayd watch 'trace/tracks/energy/records'`,

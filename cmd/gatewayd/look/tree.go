@@ -23,7 +23,7 @@ import (
 func TreeCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tree [PATH]",
-		Short: "Show every actor and group, how it is and why",
+		Short: "Show the actors and groups with their health",
 		Example: `  gatewayd tree
   gatewayd tree field/rs485-1
   gatewayd tree --json`,

@@ -24,17 +24,20 @@ func UplinksCommand(c *client.Client) *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "uplinks [PATH]",
-		Short: "Show how far each uplink is",
-		Long: `Show for each uplink what it has still to send, how fast it goes, and what keeps it.
+		Short: "Show the backlog and progress of uplinks",
+		Long: `Show for each uplink what it still has to send, how fast it sends, and what holds
+it up.
 
-WAITING are the records that are stored and not yet acknowledged by the far end,
-SIZE is what they take in the store, AGE that of the oldest. RATE are records acknowledged per second, LAST is the
-last acknowledgement, and LEFT is about how long it takes to catch up. On a terminal
-a bar shows how much of a backlog is done.
+WAITING is the number of stored records that the remote end has not acknowledged,
+SIZE their size in the store and AGE the age of the oldest. RATE is the number of
+records acknowledged per second, LAST the time since the last acknowledgement and
+LEFT the estimated time to catch up. On a terminal, a bar shows how much of a
+backlog has been sent.
 
-STATE is idle when nothing is to be sent, sending, catching-up with more than a batch
-to be sent, waiting to connect again, refused by a far end that takes nothing, resting
-in quiet hours or for want of budget, or, while it begins, starting and connecting.`,
+STATE is idle (nothing to send), sending, catching-up (more than a batch to send),
+waiting (to connect again), refused (the remote end accepts nothing), resting (in
+quiet hours, or the data budget is used up) or, at the beginning, starting and
+connecting.`,
 		Example: `  gatewayd uplinks
   gatewayd uplinks --follow
   gatewayd uplinks uplinks/cloud --json`,
@@ -49,7 +52,7 @@ in quiet hours or for want of budget, or, while it begins, starting and connecti
 		},
 	}
 	c.Flags(cmd)
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on showing it, every second, until interrupted")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "refresh every second until interrupted")
 	return cmd
 }
 

@@ -23,14 +23,14 @@ func WatchCommand(c *client.Client) *cobra.Command {
 	var count int
 	cmd := &cobra.Command{
 		Use:   "watch FILTER",
-		Short: "Print messages as they pass",
-		Long: `Print messages as they pass: topic and payload, one line each.
+		Short: "Print messages as they are published",
+		Long: `Print messages as they are published: topic and payload, one line each.
 
-FILTER is a topic of MQTT style below the gateway, beginning with a class: data,
-event, state or trace. '+' (or '*') stands for one token, '#' (or '>') at the end
-for all that follow. The last states come first.
+FILTER is an MQTT topic filter relative to the gateway. It begins with a class:
+data, event, state or trace. '+' (or '*') matches one level, '#' (or '>') at the
+end all remaining levels. The current states are printed first.
 
-It ends with Ctrl-C, after --count messages, or after --timeout if that is given.`,
+The command ends on Ctrl-C, after --count messages, or after --timeout if given.`,
 		Example: `  gatewayd watch 'data/#'
   gatewayd watch 'data/field/rs485-1/meter-1/+'
   gatewayd watch 'state/+/+/+/health'
@@ -58,7 +58,7 @@ It ends with Ctrl-C, after --count messages, or after --timeout if that is given
 		},
 	}
 	c.Flags(cmd)
-	cmd.Flags().IntVarP(&count, "count", "n", 0, "end after so many messages; 0: never")
+	cmd.Flags().IntVarP(&count, "count", "n", 0, "number of messages to print before exiting; 0 for no limit")
 	return cmd
 }
 

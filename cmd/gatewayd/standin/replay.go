@@ -25,21 +25,21 @@ func ReplayCommand(kinds files.Kinds) *cobra.Command {
 	r := &replaying{kinds: kinds}
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
-		Short: "Let what was recorded on a line happen again",
-		Long: `Let what was recorded on a line (gatewayd trace LINK --record FILE) happen again: the
-link or line that the recording is from and its units run as the config says, on a
-line that answers as it was answered then, with the same delays, silences, noise and
-damaged frames. No port is opened and nothing else of the config is run. What the
-units publish is printed, with the seconds since the recording began.
+		Short: "Replay a recorded line against the units of a config",
+		Long: `Replay a recording of a line, made with gatewayd trace LINK --record FILE. The line
+or link in the recording and its units run as the config says, on a line that
+answers as it answered then, with the same delays, silences, noise and damaged
+frames. No port is opened, and nothing else in the config runs. What the units
+publish is printed with the seconds since the start of the recording.
 
-A request gets what it got at the nearest time; one that was never made is not
-answered, and is told at the end.
+A request gets the answer recorded nearest in time. A request that was never
+recorded is not answered, and is listed at the end.
 
-A command has the clock of the machine: an hour takes an hour. --speed 10 runs the
-recording and all times of the config ten times faster, which is close, but limits
-that are no part of the config stay as they are. Exact, and in a moment, is virtual
-time, which Go has in tests only: actorstest.Replay makes the same file a regression
-test.`,
+The replay runs in real time: an hour takes an hour. With --speed 10 the recording
+and all durations in the config run ten times faster. This is a close
+approximation: limits that are not part of the config are not scaled. For an exact
+and immediate replay in virtual time, which Go offers in tests only, use
+actorstest.Replay, which makes the same file a regression test.`,
 		Example: `  gatewayd trace field/rs485-1/line --record incident.txt
   gatewayd replay incident.txt --config gateway.toml --speed 10`,
 		Args: cobra.ExactArgs(1),
@@ -50,8 +50,8 @@ test.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.config, "config", "gateway.toml", "config file with the link and its units")
-	f.StringVar(&r.link, "link", "", "the link or line that the recording stands for (default the one it is from)")
-	f.Float64Var(&r.speed, "speed", 1, "how many times faster, 0.1 to 100")
+	f.StringVar(&r.link, "link", "", "line or link to replay the recording on (default the recorded one)")
+	f.Float64Var(&r.speed, "speed", 1, "speed factor, 0.1 to 100")
 	f.BoolVar(&r.asJSON, "json", false, "print JSON")
 	return cmd
 }

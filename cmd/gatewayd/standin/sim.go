@@ -20,20 +20,24 @@ func SimCommand() *cobra.Command {
 	s := &simulation{}
 	cmd := &cobra.Command{
 		Use:   "sim",
-		Short: "Run simulated Modbus devices, for tests of your own",
-		Long: `Run simulated Modbus devices until told to stop, for tests of your own: on a TCP
-port, on a pseudo terminal that any program opens as a serial port, or on a real
-serial port whose other end somebody else reads.
+		Short: "Run simulated Modbus devices for testing",
+		Long: `Run simulated Modbus devices until interrupted, for testing: on a TCP port, on a
+pseudo terminal that any program can open as a serial port, or on a real serial
+port whose other end another program reads.
 
-With --profile the devices have the registers of that device, and values that are
-plausible for each point and move slowly. Without, each has 100 of every kind:
-holding registers and coils that keep what is written, input registers and
-discrete inputs that move; file 1 of 100 records, a FIFO queue at 0, and answers to
-functions 7, 8, 11, 12, 17 and 43/14. What a client has written always stays.
+With --profile the devices have the registers of that device, with plausible
+values that change slowly. Without it, each has 100 of every kind: holding
+registers and coils that keep what is written, input registers and discrete
+inputs that change. It also has file 1 with 100 records and a FIFO queue at 0, and
+answers functions 7, 8, 11, 12, 17 and 43/14. Values that a client has written
+always stay.
 
-Faults: ` + strings.Join(sim.Faults, ", ") + `. UNITS: before
-one restricts it to these units. A pseudo terminal takes the time that the bytes
-need at the speed its client sets, or only works at --baud; --unpaced takes none.`,
+The faults are ` + strings.Join(sim.Faults[:4], ", ") + `,
+` + strings.Join(sim.Faults[4:], ", ") + `. UNITS: in front of a fault
+restricts it to these units.
+
+A pseudo terminal paces bytes at the baud rate that its client sets; with --baud
+it works at that rate only. With --unpaced bytes take no time.`,
 		Example: `  gatewayd sim --units 1-4 --profile eastron-sdm630
   gatewayd sim --pty --units 1-3 --fault 2:slow=200ms --fault 3:silent
   gatewayd sim --port /dev/ttyUSB1 --baud 9600 --parity even --profile ./my-meter.toml`,
@@ -49,18 +53,18 @@ need at the speed its client sets, or only works at --baud; --unpaced takes none
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.units, "units", "1", "addresses of the devices, like 1-4,7")
-	f.StringVar(&s.profile, "profile", "", "device profile: a name like eastron-sdm630, or a file")
-	f.StringArrayVar(&s.faults, "fault", nil, "[UNITS:]FAULT, may be repeated")
-	f.Uint64Var(&s.seed, "seed", 1, "of the dice that flaky and noisy devices throw")
-	f.StringVar(&s.listen, "listen", "", "host:port to listen on; port 0 is any free one (default "+simAddress+", if neither --pty nor --port is given)")
-	f.StringVar(&s.pty, "pty", "", "make a pseudo terminal; =PATH puts it there instead of into a new directory")
+	f.StringVar(&s.units, "units", "1", "unit addresses of the devices, like 1-4,7")
+	f.StringVar(&s.profile, "profile", "", "device profile: a built-in name like eastron-sdm630, or a file")
+	f.StringArrayVar(&s.faults, "fault", nil, "fault to simulate, as [UNITS:]FAULT (repeatable)")
+	f.Uint64Var(&s.seed, "seed", 1, "seed of the random faults of flaky and noisy devices")
+	f.StringVar(&s.listen, "listen", "", "host:port to listen on; port 0 for any free one (default "+simAddress+" unless --pty or --port is given)")
+	f.StringVar(&s.pty, "pty", "", "create a pseudo terminal in a new directory, or with --pty=PATH at that path")
 	f.Lookup("pty").NoOptDefVal = anywhere
 	f.StringVar(&s.port, "port", "", "serial port to answer on")
-	f.StringVar(&s.framing, "framing", "", "rtu or ascii; on --listen it means this framing on the connections (default tcp there, rtu on serial lines)")
-	f.IntVar(&s.baud, "baud", 0, "speed of the serial line (default 19200 on --port, whatever the client sets on --pty)")
-	f.StringVar(&s.parity, "parity", "even", "none, even or odd, for --port")
-	f.BoolVar(&s.unpaced, "unpaced", false, "bytes take no time on the pseudo terminal")
+	f.StringVar(&s.framing, "framing", "", "framing on connections and serial lines, rtu or ascii (default tcp with --listen, rtu on serial lines)")
+	f.IntVar(&s.baud, "baud", 0, "baud rate of the serial line (default 19200 with --port, what the client sets with --pty)")
+	f.StringVar(&s.parity, "parity", "even", "parity of --port: none, even or odd")
+	f.BoolVar(&s.unpaced, "unpaced", false, "transfer bytes on the pseudo terminal without delay")
 	_ = cmd.RegisterFlagCompletionFunc("profile", device.CompleteProfile)
 	client.Offer(cmd, "framing", "rtu", "ascii")
 	client.Offer(cmd, "parity", "none", "even", "odd")

@@ -43,19 +43,20 @@ func SinkCommand() *cobra.Command {
 	s := &sink{}
 	cmd := &cobra.Command{
 		Use:   "mdi-sink",
-		Short: "Receive the records of gateways' compact uplinks (uplink-mdi)",
-		Long: `Receive records of uplink-mdi until told to stop: the far end for tests of your
-own, and the reference for one that you write. Every record is a line of JSON on
-the standard output, and acknowledged when it has been written there; none comes
-twice, also after cut connections and restarts of the gateway, as long as this
-runs, and with --state after restarts of this as well (a crash in the middle of a
-batch may print that one again). Who comes and goes is told on the standard error.
+		Short: "Receive records from compact uplinks of gateways (uplink-mdi)",
+		Long: `Receive records of uplink-mdi until interrupted: the remote end for tests, and the
+reference for one that you write. Every record is printed on standard output as a
+line of JSON, and acknowledged once it has been written there. No record is
+printed twice, also after lost connections and restarts of the gateway, as long
+as this command runs; with --state also after its own restarts (a crash in the
+middle of a batch may print that batch again). Connecting and disconnecting
+gateways are reported on standard error.
 
-With --commands each line of the standard input is a command for a gateway that
-is connected: its name, the actor, the method and the request, which may be left
-out. The outcome is a line like those of the records.
+With --commands each line of standard input is a command for a connected gateway:
+the gateway, the actor, the method and, optionally, the request. The outcome is
+printed as a line like those of the records.
 
-With --ca, gateways must show a certificate that is for their name.`,
+With --ca, gateways must present a certificate that is issued for their name.`,
 		Example: `  gatewayd mdi-sink --listen :5001 --tls --cert sink.pem --key sink.key --ca fleet.pem
   echo 'site-17 field/plc/mixer WriteRegisters {"address":10,"values":[42]}' | gatewayd mdi-sink --commands`,
 		Args: cobra.NoArgs,
@@ -65,14 +66,14 @@ With --ca, gateways must show a certificate that is for their name.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.listen, "listen", sinkAddress, "host:port to listen on; port 0 is any free one")
-	f.BoolVar(&s.tls, "tls", false, "speak TLS; needs --cert and --key")
-	f.StringVar(&s.files.Certificate, "cert", "", "certificate with its chain, PEM")
-	f.StringVar(&s.files.Key, "key", "", "its key, PEM")
-	f.StringVar(&s.files.CA, "ca", "", "who signs the gateways' certificates, PEM; empty: they need none")
-	f.BoolVar(&s.commands, "commands", false, "read commands for gateways from the standard input")
-	f.StringVar(&s.state, "state", "", "file in which it is kept what has been taken; empty: nowhere")
-	f.IntVar(&s.window, "window", 8, "batches that a gateway may have under way, 1 to 64")
+	f.StringVar(&s.listen, "listen", sinkAddress, "host:port to listen on; port 0 for any free one")
+	f.BoolVar(&s.tls, "tls", false, "use TLS (needs --cert and --key)")
+	f.StringVar(&s.files.Certificate, "cert", "", "certificate with its chain (PEM file)")
+	f.StringVar(&s.files.Key, "key", "", "private key of that certificate (PEM file)")
+	f.StringVar(&s.files.CA, "ca", "", "CA certificates that verify the gateways (PEM file; default none, gateways need no certificate)")
+	f.BoolVar(&s.commands, "commands", false, "read commands for gateways from standard input")
+	f.StringVar(&s.state, "state", "", "file that remembers which records were received (default none)")
+	f.IntVar(&s.window, "window", 8, "number of batches that a gateway may have in flight, 1 to 64")
 	return cmd
 }
 
