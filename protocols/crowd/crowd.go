@@ -40,8 +40,11 @@ func Self(listener string) (d net.Dialer, address string) {
 	if ip.IsUnspecified() {
 		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
-	if ip.Is4() {
+	switch {
+	case ip.Is4():
 		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 'g', 'w', 'd')}
+	case ip.IsGlobalUnicast(): // from its own address it would count as one of the hosts of its /64
+		d.LocalAddr = &net.TCPAddr{IP: net.IPv6loopback}
 	}
 	return d, netip.AddrPortFrom(ip, at.Port()).String()
 }

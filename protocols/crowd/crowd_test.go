@@ -22,7 +22,8 @@ func TestWhatCountsAsOneAddress(t *testing.T) {
 func TestSelf(t *testing.T) {
 	for in, want := range map[string]string{
 		"127.0.0.1:80": "127.103.119.100 to 127.0.0.1:80", "0.0.0.0:80": "127.103.119.100 to 127.0.0.1:80", "[::]:80": "127.103.119.100 to 127.0.0.1:80",
-		"192.0.2.7:80": "127.103.119.100 to 192.0.2.7:80", "[::1]:80": "any to [::1]:80", "/run/socket": "any to /run/socket",
+		"192.0.2.7:80": "127.103.119.100 to 192.0.2.7:80", "[::1]:80": "any to [::1]:80",
+		"[2001:db8::7]:80": "::1 to [2001:db8::7]:80", "[fe80::7%eth0]:80": "any to [fe80::7%eth0]:80", "/run/socket": "any to /run/socket",
 	} {
 		d, to := crowd.Self(in)
 		from := "any"
