@@ -38,14 +38,14 @@ type trial struct {
 var trials = []trial{
 	{name: "idle", what: "10,000 idle TCP connections", reasons: []string{"stranger"}},
 	{name: "tls", what: "5,000 TLS clients"},
-	{name: "lengths", what: "packets of 256 MB, as they say", reasons: []string{"stranger", "packet"}},
+	{name: "lengths", what: "packets that claim 256 MB", reasons: []string{"stranger", "packet"}},
 	{name: "broken", what: "truncated and random packets", reasons: []string{"packet"}},
 	{name: "readers", what: "subscribers that do not read", reasons: []string{"reader"}},
 	{name: "descriptors", what: "no file descriptors for 10 s", reasons: []string{"descriptors"}, starve: true},
 	{name: "theft", what: "client ids of others, and passwords", reasons: []string{"client-id", "credentials"}},
-	{name: "wills", what: "wills where one may not speak", reasons: []string{"will"}},
+	{name: "wills", what: "wills on forbidden topics", reasons: []string{"will"}},
 	{name: "sys", what: "publishing on $SYS, state and event", reasons: []string{"topic"}},
-	{name: "alias", what: "topic aliases that are none", reasons: []string{"packet"}},
+	{name: "alias", what: "invalid topic aliases", reasons: []string{"packet"}},
 }
 
 // torture is the figure "torture": it runs all attacks on the daemon's broker, from processes of

@@ -94,7 +94,7 @@ func (c *Conn) bounded(ctx context.Context, subject string) (context.Context, fu
 
 // errOut is the error of a client that was disconnected while it waited, for instance because it
 // revoked itself.
-var errOut = Errorf(Unavailable, "the gateway lets this client in no more, and what has become of the call is not known")
+var errOut = Errorf(Unavailable, "the gateway has ended this client's access; whether the call was carried out is not known")
 
 // reason converts the error of a call to an *Error that says what to do about it.
 func (c *Conn) reason(ctx context.Context, err error) *Error {

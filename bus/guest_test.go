@@ -337,7 +337,7 @@ func TestWhoIsCutOffDoesNotWait(t *testing.T) {
 	h.set()
 	b.Review(h.still)
 	for range 2 {
-		if err := receive(t, over); code(err) != bus.Unavailable || !strings.Contains(err.Error(), "lets this client in no more") {
+		if err := receive(t, over); code(err) != bus.Unavailable || !strings.Contains(err.Error(), "has ended this client's access") {
 			t.Errorf("he is told %v", err)
 		}
 	}

@@ -37,7 +37,7 @@ func execute() int {
 		for begin := time.Now(); time.Since(begin) < time.Second; {
 			<-signals // a single request to stop may be delivered twice: signals within a second count as one
 		}
-		fmt.Fprintln(os.Stderr, "gatewayd: told to stop twice: leaving at once")
+		fmt.Fprintln(os.Stderr, "gatewayd: second signal: exiting at once")
 		os.Exit(1)
 	}()
 	serve, err := parsed(ctx)

@@ -49,7 +49,7 @@ func (r *remoteClaim) check(cmd *cobra.Command, c *claim) error {
 	case r.code == "":
 		return nil
 	case !claiming.IsCode(r.code):
-		return exit.Usage("--code %q is none: it has 16 letters and digits, like K7QM-2XRD-91TB-ZH4C", r.code)
+		return exit.Usage("--code %q is not a claim code: it has 16 letters and digits, like K7QM-2XRD-91TB-ZH4C", r.code)
 	case c.plain:
 		return exit.Usage("--plain is for the gateway itself: from another machine it is claimed with certificates only")
 	case set("config") || set("data"):

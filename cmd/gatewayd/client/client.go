@@ -190,10 +190,10 @@ func (c *Client) Dial() (err error) {
 		return fmt.Errorf("no gateway answers at %s%s: is gatewayd running, and does [bus] listen there? choose another with --server", bus.Redacted(url), says)
 	case bus.PermissionDenied:
 		if c.proof.cert != "" && c.user == "" && !chosen {
-			return fmt.Errorf("%s does not let in who shows %s: is it revoked, and does an identity of its access-control name it in certificates?", bus.Redacted(url), c.proof.cert)
+			return fmt.Errorf("%s does not admit the certificate %s: is it revoked, or does no identity of the access-control name it in certificates?", bus.Redacted(url), c.proof.cert)
 		}
 		if key == "" && c.user == "" && !strings.Contains(url, "@") {
-			return fmt.Errorf("%s wants to know who you are: %s", url, c.keyHint())
+			return fmt.Errorf("%s requires authentication: %s", url, c.keyHint())
 		}
 	}
 	return errors.New(e.Message)

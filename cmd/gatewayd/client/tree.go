@@ -57,14 +57,14 @@ func (c *Client) States(ctx context.Context) (all []Standing, boot *gatewayv1.Bo
 // known.
 func (c *Client) unknownGateway(ctx context.Context) error {
 	if c.fleet {
-		return fmt.Errorf("nothing is known of a gateway %q: gatewayd fleet ls shows all that are there", c.Gateway)
+		return fmt.Errorf("unknown gateway %q: gatewayd fleet ls lists all", c.Gateway)
 	}
 	names, err := c.gateways(ctx)
 	if err != nil || len(names) == 0 {
-		return fmt.Errorf("nothing is known of a gateway %q", c.Gateway)
+		return fmt.Errorf("unknown gateway %q", c.Gateway)
 	}
 	slices.Sort(names)
-	return fmt.Errorf("nothing is known of a gateway %q: here is %s", c.Gateway, strings.Join(names, ", "))
+	return fmt.Errorf("unknown gateway %q; known: %s", c.Gateway, strings.Join(names, ", "))
 }
 
 // PathsOf returns the paths of all.

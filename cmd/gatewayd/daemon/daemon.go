@@ -87,14 +87,14 @@ func Start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir 
 		return d, err
 	}
 	if err := d.tellAddress(dir); err != nil { // a full or read-only disk does not prevent polling
-		log.Warn("clients on this machine are not told where the bus listens", "err", err)
+		log.Warn("cannot write the bus address for local clients", "err", err)
 	}
 	d.system = actors.NewSystem(root.Gateway, d.Bus.Conn(), log)
 	d.system.Dir = filepath.Join(dir, "actors")
 	d.Bus.OnRestart(func() {
 		d.system.Republish()
 		if err := d.tellAddress(dir); err != nil {
-			log.Warn("clients on this machine are not told where the bus listens", "err", err)
+			log.Warn("cannot write the bus address for local clients", "err", err)
 		}
 	})
 	if _, err = d.system.Serve(); err != nil {
@@ -108,7 +108,7 @@ func Start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir 
 		System: d.system, Kinds: append(slices.Clone(kinds), supervisor.BusKind(d.Bus, busConfig, door)), Source: source,
 		SafeMode: plan.Mode == watchdog.Safe,
 		Starve: func(path, why string) {
-			log.Error("nothing is left to try: the watchdog is to restart the gateway", "who", path, "why", why)
+			log.Error("nothing is left to try: the watchdog will restart the gateway", "who", path, "why", why)
 			d.keeper.Starve(watchdog.Cause{Path: path, Reason: why})
 		},
 		Settled: func(cfg *config.Tree) {

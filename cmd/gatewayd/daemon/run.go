@@ -53,7 +53,7 @@ func logger(level string) (*slog.Logger, error) {
 
 // errAgain is returned when somebody has claimed the gateway, which then starts again with another
 // config.
-var errAgain = errors.New("claimed: whoever runs the gateway is to start it again")
+var errAgain = errors.New("claimed: exiting so that the service manager starts the gateway again")
 
 // run runs a gateway until ctx ends or the watchdog has starved.
 func run(ctx context.Context, kinds files.Kinds, file, dir string, log *slog.Logger) error {

@@ -89,7 +89,7 @@ func frame(n *news, hints []string, mqtt string, height int, now time.Time, up t
 // line while they are ok, and into another line the top-level names below which all is ok and there
 // are no values to show.
 func treeRows(n *news, small bool, now time.Time) [][]terminal.Cell {
-	rows := [][]terminal.Cell{{{Text: fmt.Sprintf("%-20s%-15s%6s  %s", "NAME", "HEALTH", "MSG/S", "LAST VALUES, OR WHAT IS WRONG"), Colour: terminal.Bold}}}
+	rows := [][]terminal.Cell{{{Text: fmt.Sprintf("%-20s%-15s%6s  %s", "NAME", "HEALTH", "MSG/S", "LAST VALUES OR FAULT"), Colour: terminal.Bold}}}
 	short := small
 	var system, others []client.Standing
 	for _, s := range n.standings() {
@@ -174,7 +174,7 @@ func eventRows(lines []look.NewsLine, room int) [][]terminal.Cell {
 	if room < 2 {
 		return nil
 	}
-	rows := [][]terminal.Cell{{{Text: "Lately:", Colour: terminal.Bold}}}
+	rows := [][]terminal.Cell{{{Text: "Recent events:", Colour: terminal.Bold}}}
 	for _, l := range lines[max(0, len(lines)-room+1):] {
 		rows = append(rows, []terminal.Cell{{Text: "  " + l.At.Local().Format(time.TimeOnly) + " ", Colour: terminal.Dim}, {Text: l.Who + " "}, {Text: l.What, Colour: l.Colour}})
 	}

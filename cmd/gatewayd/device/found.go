@@ -15,7 +15,7 @@ import (
 // print prints the units found, and the tables the config lacks.
 func (s *scan) print() error {
 	p := terminal.Painter(s.out)
-	head := terminal.Row("UNIT", "SAID", "TOOK", "IS", "PROFILE", "CONFIG")
+	head := terminal.Row("UNIT", "ANSWER", "TIME", "IDENTITY", "PROFILE", "CONFIG")
 	tuned := s.found[0].Baud > 0
 	if tuned {
 		head = append(head, terminal.Row("SETTING")...)

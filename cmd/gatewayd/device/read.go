@@ -156,5 +156,5 @@ func named(ctx context.Context, d device, names []string) (selection, error) {
 	if err != nil {
 		return selection{}, err
 	}
-	return choose(known, names)
+	return choose(known, names, "")
 }

@@ -84,8 +84,9 @@ func (f form) place(area, first string, count int) ([]points.Point, error) {
 	return all, nil
 }
 
-// choose selects the points of these names, or all if names is empty.
-func choose(known modbusunit.Known, names []string) (selection, error) {
+// choose selects the points of these names, or all if names is empty. more is what the command takes
+// after the address of an area, for the error.
+func choose(known modbusunit.Known, names []string, more string) (selection, error) {
 	s := selection{limits: known.Limits, named: true}
 	if len(names) == 0 {
 		names = namesOf(known)
@@ -97,7 +98,7 @@ func choose(known modbusunit.Known, names []string) (selection, error) {
 		if !s.add(known, name) {
 			hint := schemas.DidYouMean(name, namesOf(known))
 			if area, ok := areaOf(name); ok && len(name) > 1 {
-				hint = fmt.Sprintf("; behind area %s belongs an address from 0 to 65535, and behind that what is to be written", area)
+				hint = fmt.Sprintf("; after area %s give an address from 0 to 65535%s", area, more)
 			} else if hint == "" {
 				hint = "; there are " + strings.Join(namesOf(known), ", ")
 			}
@@ -241,7 +242,7 @@ func (s selection) rescale(all []reading) {
 		}
 		by := slices.IndexFunc(all, func(o reading) bool { return o.point.Name == r.point.ScaleFrom })
 		if by < 0 || all[by].err != nil {
-			r.err = fmt.Errorf("its scale, point %q, is not known", r.point.ScaleFrom)
+			r.err = fmt.Errorf("point %q, which holds its scale, could not be read", r.point.ScaleFrom)
 			continue
 		}
 		p, err := r.point.Rescaled(all[by].value)

@@ -120,7 +120,7 @@ func (s *scan) run(ctx context.Context, line string) error {
 	case err != nil:
 		return s.Explain(err)
 	case len(s.found) == 0:
-		return fmt.Errorf("nobody answers on %s: %d addresses were asked; try --wait 1s, or other settings by --baud and --parity", line, s.asked)
+		return fmt.Errorf("no unit answers on %s: %d addresses were asked; try --wait 1s, or other settings by --baud and --parity", line, s.asked)
 	}
 	return nil
 }

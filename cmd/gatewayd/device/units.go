@@ -20,7 +20,7 @@ func ParseUnits(text string, most int) ([]uint8, error) {
 		first, err := strconv.Atoi(from)
 		last, err2 := strconv.Atoi(to)
 		if err != nil || err2 != nil || first < 1 || last > most || last < first {
-			return nil, exit.Usage("units %q: %q is no unit address, nor two with a - between them, of 1 to %d", text, part, most)
+			return nil, exit.Usage("units %q: %q is neither a unit address nor a range like 1-20; addresses are 1 to %d", text, part, most)
 		}
 		for u := first; u <= last; u++ {
 			all = append(all, uint8(u))

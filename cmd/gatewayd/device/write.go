@@ -159,7 +159,7 @@ func setPoint(ctx context.Context, d device, name, text string) error {
 	if slices.ContainsFunc(known.Computed, func(c modbusunit.Computed) bool { return c.Name == name }) {
 		return exit.Usage("point %s is computed and cannot be written", name)
 	}
-	s, err := choose(known, []string{name})
+	s, err := choose(known, []string{name}, " and the values")
 	if err != nil {
 		return err
 	}

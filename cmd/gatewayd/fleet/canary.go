@@ -47,7 +47,7 @@ func givenUp(state string) bool { return state == actors.Bad || state == actors.
 // put gives the config to a wave of gateways and watches them. It returns an error if the push
 // cannot go on.
 func (p *push) put(ctx context.Context, wave int, who []*receiver) error {
-	stop := context.AfterFunc(ctx, func() { p.say("interrupted: who is just taking the config is waited for") })
+	stop := context.AfterFunc(ctx, func() { p.say("interrupted: waiting for gateways that are applying the config") })
 	each(who, func(t *receiver) {
 		t.wave = wave
 		if ctx.Err() == nil {
@@ -77,7 +77,7 @@ func (p *push) give(ctx context.Context, t *receiver) {
 	now := &configv1.GetResponse{}
 	err := t.config(ctx, "Get", &configv1.GetRequest{}, now)
 	if err == nil && now.Toml == p.config(t) {
-		t.result, t.why, t.has, t.version = "has it", "it had it before", true, now.Version
+		t.result, t.why, t.has, t.version = "applied", "it had this config before", true, now.Version
 		return
 	}
 	if err == nil {
@@ -99,7 +99,7 @@ func (p *push) give(ctx context.Context, t *receiver) {
 	case len(resp.Problems) > 0:
 		t.harm(problemText(resp.Problems))
 	default:
-		t.result, t.why, t.has, t.replaced, t.version = "has it", resp.Unkept, true, true, resp.Version
+		t.result, t.why, t.has, t.replaced, t.version = "applied", resp.Unkept, true, true, resp.Version
 	}
 }
 
@@ -173,7 +173,7 @@ func (p *push) look(ctx context.Context, t *receiver, over bool) {
 		return
 	case now.Toml != p.config(t):
 		t.has, t.replaced = false, false
-		t.harm("it took the config back by itself: gatewayd fleet events " + t.id + " config")
+		t.harm("it rolled the config back by itself: gatewayd fleet events " + t.id + " config")
 		return
 	case !over:
 		return
@@ -200,7 +200,7 @@ func (p *push) back(ctx context.Context) (left int) {
 	said := false
 	for end := time.After(p.wait); ; {
 		each(who, func(t *receiver) { p.restore(t) })
-		who = slices.DeleteFunc(who, func(t *receiver) bool { return t.result == "taken back" })
+		who = slices.DeleteFunc(who, func(t *receiver) bool { return t.result == "rolled back" })
 		if len(who) == 0 {
 			return 0
 		}
@@ -227,11 +227,11 @@ func (p *push) restore(t *receiver) {
 		err = fmt.Errorf("%s", problemText(resp.Problems))
 	}
 	if err != nil {
-		t.result = "stuck"
+		t.result = "not rolled back"
 		t.why = fmt.Sprintf("may still have the new config: %v. When it is back: gatewayd fleet call %s config Rollback '{\"version\":%d}'", err, t.id, t.formerly)
 		return
 	}
-	t.has, t.result, t.version = false, "taken back", resp.Version
+	t.has, t.result, t.version = false, "rolled back", resp.Version
 }
 
 // apply applies a config at a gateway. It waits until the gateway has stopped and started the
@@ -251,7 +251,7 @@ func (t *receiver) apply(toml string) (*configv1.ApplyResponse, error) {
 	return resp, err
 }
 
-var errAway = errors.New("it went away while it took the config")
+var errAway = errors.New("it disconnected while it applied the config")
 
 const (
 	guardEvery = 2 * time.Second
@@ -302,7 +302,7 @@ func (p *push) report(w io.Writer) error {
 			row[3].Text = fmt.Sprint(t.version)
 		}
 		row[2].Colour = map[string]string{
-			"has it": terminal.Green, "fits": terminal.Green, "failed": terminal.Red, "stuck": terminal.Red, "refused": terminal.Red, "taken back": terminal.Yellow, "away": terminal.Yellow,
+			"applied": terminal.Green, "valid": terminal.Green, "failed": terminal.Red, "not rolled back": terminal.Red, "refused": terminal.Red, "rolled back": terminal.Yellow, "away": terminal.Yellow,
 		}[t.result]
 		rows = append(rows, row)
 	}

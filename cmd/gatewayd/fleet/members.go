@@ -52,7 +52,7 @@ connected: see gatewayd fleet setup.`,
 				return err
 			}
 			if !remembered {
-				fmt.Fprintln(cmd.ErrOrStderr(), "gatewayd: this hub forgets who is away: gatewayd fleet setup has it remember")
+				fmt.Fprintln(cmd.ErrOrStderr(), "gatewayd: this hub does not remember gateways that are away: gatewayd fleet setup makes it remember them")
 			}
 			return nil
 		},

@@ -145,7 +145,7 @@ func (p *push) run(ctx context.Context) error {
 		return p.c.Explain(err)
 	}
 	if len(all) == 0 {
-		return fmt.Errorf("no gateway of this hub is called so: gatewayd fleet ls lists them")
+		return fmt.Errorf("no gateway of this hub matches --only: gatewayd fleet ls lists them")
 	}
 	var ids []string
 	for _, m := range all {
@@ -189,7 +189,7 @@ func (p *push) outcome() error {
 		}
 	}
 	if away > 0 {
-		return fmt.Errorf("%d of %d gateways have not got it: push again when they are back", away, len(p.targets))
+		return fmt.Errorf("%d of %d gateways do not have the new config: push again when they are back", away, len(p.targets))
 	}
 	return nil
 }
@@ -210,15 +210,15 @@ func (p *push) stop(ctx context.Context, why error) error {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted: %d of %d gateways have the new config; the same command goes on", have, len(p.targets))
+		return fmt.Errorf("interrupted: %d of %d gateways have the new config; the same command continues", have, len(p.targets))
 	case !p.rollback:
 		return fmt.Errorf("stopped: %w; %d of %d gateways have the new config", why, have, len(p.targets))
 	}
-	p.say("%v: the former configs come back", why)
+	p.say("%v: restoring the previous configs", why)
 	if left := p.back(ctx); left > 0 {
-		return fmt.Errorf("taken back, for %w; but %s could not be reached", why, terminal.Counted(left, "gateway"))
+		return fmt.Errorf("rolled back: %w; but %s could not be reached", why, terminal.Counted(left, "gateway"))
 	}
-	return fmt.Errorf("taken back, for %w", why)
+	return fmt.Errorf("rolled back: %w", why)
 }
 
 // config returns the text of the config for a gateway.
@@ -248,7 +248,7 @@ func (p *push) check(ctx context.Context, who []*receiver) error {
 		if len(resp.Problems) > 0 {
 			t.result, t.why = "refused", problemText(resp.Problems)
 		} else if p.dry {
-			t.result, t.why = "fits", terminal.Counted(len(resp.Changes), "change")
+			t.result, t.why = "valid", terminal.Counted(len(resp.Changes), "change")
 		}
 	})
 	bad := 0
@@ -262,11 +262,11 @@ func (p *push) check(ctx context.Context, who []*receiver) error {
 	}
 	if bad > 0 {
 		for _, t := range who {
-			if t.result == "waiting" || t.result == "fits" {
+			if t.result == "waiting" || t.result == "valid" {
 				t.result, t.why = "untouched", ""
 			}
 		}
-		return fmt.Errorf("%s found it wrong: nothing was changed anywhere", terminal.Counted(bad, "gateway"))
+		return fmt.Errorf("%s refused the config: nothing was changed anywhere", terminal.Counted(bad, "gateway"))
 	}
 	return nil
 }

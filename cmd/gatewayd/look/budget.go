@@ -112,7 +112,7 @@ func budgetRow(g *modbusv1.GroupBudget) []terminal.Cell {
 	}
 	name := terminal.Cell{Text: g.Group}
 	if g.Shed {
-		name = terminal.Cell{Text: g.Group + " (waits)", Colour: terminal.Yellow}
+		name = terminal.Cell{Text: g.Group + " (suspended)", Colour: terminal.Yellow}
 	}
 	return []terminal.Cell{
 		{}, name, {Text: g.Every.AsDuration().String()}, {Text: fmt.Sprint(g.Requests)},

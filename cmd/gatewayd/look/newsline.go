@@ -92,7 +92,7 @@ func EventLine(a bus.Address, m bus.Msg) (l NewsLine, worth bool) {
 		r := &configv1.Rejected{}
 		if m.Decode(r) == nil && len(r.Problems) > 0 {
 			p := r.Problems[0]
-			l.What = fmt.Sprintf("a config with %s changed nothing: %s:%d: %s: %s", terminal.Counted(len(r.Problems), "problem"), p.File, p.Line, p.Key, p.Message)
+			l.What = fmt.Sprintf("config refused (%s): %s:%d: %s: %s", terminal.Counted(len(r.Problems), "problem"), p.File, p.Line, p.Key, p.Message)
 			l.Colour = terminal.Yellow
 			return l, true
 		}
@@ -112,13 +112,13 @@ func toldLine(a bus.Address, m bus.Msg) NewsLine {
 }
 
 func rolledBackText(b *configv1.RolledBack) string {
-	s := fmt.Sprintf("back to version %d", b.Restored)
+	s := fmt.Sprintf("rolled back to version %d", b.Restored)
 	if b.Restored == 0 {
-		s = "back to the last good config"
+		s = "rolled back to the last good config"
 	}
-	s += ", for " + strings.Join(b.Unhealthy, "; ")
+	s += " because of " + strings.Join(b.Unhealthy, "; ")
 	if b.Rejected != "" {
-		s += "; what was refused is " + b.Rejected
+		s += "; the refused config is in " + b.Rejected
 	}
 	return s
 }
@@ -158,7 +158,7 @@ func framesOf(m bus.Msg) (frames []string) {
 func healedLine(h *actorv1.Healed) NewsLine {
 	l := NewsLine{At: h.Time.AsTime(), Who: h.Child, Colour: terminal.LevelColour(h.Level)}
 	if h.Level == "recovered" {
-		l.What = "healed: well again"
+		l.What = "healed"
 		return l
 	}
 	l.What = "healing: " + h.Level

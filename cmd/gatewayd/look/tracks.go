@@ -99,9 +99,9 @@ func trackRow(t recorded, now time.Time) []terminal.Cell {
 	case s.Trouble != "":
 		state = terminal.Cell{Text: "◐ " + s.Trouble, Colour: terminal.Yellow}
 	case !s.ClockRight:
-		state = terminal.Cell{Text: "◐ the clock is not known to be right", Colour: terminal.Yellow}
+		state = terminal.Cell{Text: "◐ clock not confirmed", Colour: terminal.Yellow}
 	case s.Fields == 0:
-		state = terminal.Cell{Text: "○ none of its points has been heard", Colour: terminal.Yellow}
+		state = terminal.Cell{Text: "○ no sample of its points yet", Colour: terminal.Yellow}
 	}
 	some := func(n uint64) terminal.Cell {
 		if n == 0 {

@@ -120,7 +120,7 @@ func watch(ctx context.Context, c *client.Client, pr Printer, pattern string, co
 		case m := <-live:
 			err = take(m, time.Now())
 		case <-c.Conn.Ended():
-			err = errors.New("the gateway lets this client in no more")
+			err = errors.New("the gateway has ended this client's access")
 		case <-ctx.Done():
 			err = ctx.Err()
 		}

@@ -259,11 +259,11 @@ func (s *simulation) onPort(f modbus.Framing) (way, error) {
 
 // tell prints the devices, then the ways to reach them, one per line.
 func (s *simulation) tell(ways []way) {
-	of := "devices"
+	profile := ""
 	if s.profile != "" {
-		of = s.profile
+		profile = " (" + s.profile + ")"
 	}
-	fmt.Fprintf(s.out, "%s of %s: %s\n", terminal.Counted(len(s.addresses), "unit"), of, device.UnitsText(s.addresses))
+	fmt.Fprintf(s.out, "%s: %s%s\n", terminal.Counted(len(s.addresses), "simulated unit"), device.UnitsText(s.addresses), profile)
 	for _, w := range ways {
 		fmt.Fprintln(s.out, w.what)
 	}

@@ -29,7 +29,7 @@ func ReadPassword(ctx context.Context, in io.Reader, say io.Writer, fresh bool) 
 		_, _ = fmt.Fprint(say, "\nonce more: ")
 		var again string
 		if again, err = passwordLine(lines); err == nil && again != password {
-			err = errors.New("the two are not the same")
+			err = errors.New("the passwords differ")
 		}
 	}()
 	select {
