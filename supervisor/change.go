@@ -53,7 +53,7 @@ func (g *group) parsed(m parsed) {
 		return
 	case len(m.problems) > 0:
 		g.applying = nil
-		a.req.Reply(a.answer(outcome{problems: m.problems.Proto()}))
+		a.req.Reply(a.answer(refused(m.problems)))
 		return
 	}
 	a.old = g.t.Config()

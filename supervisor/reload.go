@@ -49,16 +49,23 @@ type outcome struct {
 	version  uint64
 	changes  []*configv1.Change
 	problems []*configv1.Problem // if there are any, nothing was changed
+	warnings []*configv1.Problem // beside those problems
 	unkept   string              // why it is not on disk
 	file     string              // of a rollback: the file that was overwritten,
 	rejected string              // where its old contents are now,
 	restored uint64              // and the version of the restored text
 }
 
+// refused returns the outcome of a config with errors.
+func refused(all config.Problems) outcome {
+	problems, warnings := all.Split()
+	return outcome{problems: problems.Proto(), warnings: warnings.Proto()}
+}
+
 // warnings returns the warnings about the new config.
-func (a *applying) warnings() []*configv1.Problem {
+func (a *applying) warnings(o outcome) []*configv1.Problem {
 	if a.next == nil {
-		return nil
+		return o.warnings
 	}
 	return a.next.Warnings.Proto()
 }
@@ -104,11 +111,11 @@ func (g *group) serveConfig(r *actors.Request) {
 	case *configv1.ApplyRequest:
 		a.write, read = true, given(m.Toml)
 		a.answer = func(o outcome) any {
-			return &configv1.ApplyResponse{Version: o.version, Changes: o.changes, Problems: o.problems, Warnings: a.warnings(), Unkept: o.unkept}
+			return &configv1.ApplyResponse{Version: o.version, Changes: o.changes, Problems: o.problems, Warnings: a.warnings(o), Unkept: o.unkept}
 		}
 	case *configv1.ReloadRequest:
 		a.answer = func(o outcome) any {
-			return &configv1.ReloadResponse{Version: o.version, Changes: o.changes, Problems: o.problems, Warnings: a.warnings(), Unkept: o.unkept}
+			return &configv1.ReloadResponse{Version: o.version, Changes: o.changes, Problems: o.problems, Warnings: a.warnings(o), Unkept: o.unkept}
 		}
 	case *configv1.RollbackRequest:
 		a.write = true
@@ -165,10 +172,11 @@ func (t *Tree) getConfig() (*configv1.GetResponse, error) {
 func (t *Tree) checkConfig(text []byte) *configv1.CheckResponse {
 	old := t.Config()
 	next, problems := t.opts.Source.Parse(text)
-	resp := &configv1.CheckResponse{Problems: problems.Proto()}
 	if len(problems) > 0 {
-		return resp
+		o := refused(problems)
+		return &configv1.CheckResponse{Problems: o.problems, Warnings: o.warnings}
 	}
+	resp := &configv1.CheckResponse{}
 	all := config.Diff(old, next)
 	if renames(all) {
 		resp.Problems = config.Problems{{File: next.File, Line: 1, Key: "gateway", Message: renamed}}.Proto()

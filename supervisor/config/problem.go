@@ -81,6 +81,18 @@ func (p Problems) Proto() []*configv1.Problem {
 	return out
 }
 
+// Split returns the errors and the warnings, each in the order of p.
+func (p Problems) Split() (errors, warnings Problems) {
+	for _, one := range p {
+		if one.Warning {
+			warnings = append(warnings, one)
+		} else {
+			errors = append(errors, one)
+		}
+	}
+	return errors, warnings
+}
+
 // fatal reports whether any of the problems is more than a warning.
 func (p Problems) fatal() bool {
 	return slices.ContainsFunc(p, func(one Problem) bool { return !one.Warning })

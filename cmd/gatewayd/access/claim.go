@@ -127,7 +127,7 @@ func (c *claim) unclaimed() error {
 		}
 	})
 	if claimed != "" {
-		return fmt.Errorf("%s has been claimed: %q says who may come in", c.file, claimed)
+		return fmt.Errorf("%s has been claimed: %q controls who has access", c.file, claimed)
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]
 	text := c.written(string(old), dir, hash)
 	tree, problems := c.kinds.Parse(c.file, []byte(text))
 	if files.Refused(problems) != nil {
-		return nil, nil, fmt.Errorf("the config would not be right any more, and was left as it is: %w", files.Refused(problems))
+		return nil, nil, fmt.Errorf("the new config would be invalid, and the file was left unchanged: %w", files.Refused(problems))
 	}
 	c.doors = doorsOf(tree)
 	if !c.plain {

@@ -122,7 +122,7 @@ func (r *remoteClaim) done(c *claim, host string, p claiming.Papers) string {
 	b.WriteString(labelled("key and certificate of "+c.operator, r.file(c, ".pem")))
 	for _, d := range p.Doors {
 		kind, listen, _ := strings.Cut(d, " ")
-		b.WriteString(labelled("it listens, "+kind, listen))
+		b.WriteString(labelled("listener, "+kind, listen))
 		_, port, err := net.SplitHostPort(listen)
 		if kind == "bus" && err == nil && (schemas.Exposed(listen) || !schemas.Exposed(r.server)) {
 			fmt.Fprintf(&b, "  try: gatewayd tree --server tls://%s --ca %s --cert %s\n", net.JoinHostPort(host, port), r.file(c, "-ca.crt"), r.file(c, ".pem"))

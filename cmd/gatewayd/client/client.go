@@ -127,9 +127,9 @@ func (c *Client) Connect(ctx context.Context) error {
 		return c.Explain(err)
 	case len(names) == 0:
 		url, _, _ := c.url()
-		return fmt.Errorf("no gateway has said anything at %s yet: is it still starting? name it with --gateway", url)
+		return fmt.Errorf("no gateway has published its health at %s yet: is it still starting? name it with --gateway", url)
 	case len(names) > 1:
-		return fmt.Errorf("several gateways are there: choose one with --gateway %s", strings.Join(names, ", --gateway "))
+		return fmt.Errorf("several gateways are on this bus: choose one with --gateway %s", strings.Join(names, ", --gateway "))
 	}
 	c.Gateway = names[0]
 	return nil
@@ -282,7 +282,7 @@ func (c *Client) Explain(err error) error {
 }
 
 // LookAround is appended to the error for an unknown actor for which there is no suggestion.
-const LookAround = ": gatewayd tree shows all that are there"
+const LookAround = ": gatewayd tree lists all actors"
 
 // noAddress returns the error for a data directory that does not tell where the bus is. err is that
 // of the search for its file.

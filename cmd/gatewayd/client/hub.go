@@ -70,9 +70,9 @@ func (c *Client) explainAtHub(e *bus.Error) error {
 		if !strings.Contains(e.Message, bus.NoAnswer) && !strings.Contains(e.Message, bus.Nobody) {
 			break // the gateway has answered
 		}
-		return fmt.Errorf("%s; gateway %s is there: does its leaf.calls let the hub call that?", e.Message, c.Gateway)
+		return fmt.Errorf("%s; gateway %s is connected: does its leaf.calls allow that call?", e.Message, c.Gateway)
 	case bus.PermissionDenied:
-		return fmt.Errorf("the hub does not let these credentials do that: %s", strings.TrimSuffix(e.Message, bus.AskOperator))
+		return fmt.Errorf("the hub does not permit that with these credentials: %s", strings.TrimSuffix(e.Message, bus.AskOperator))
 	}
 	return errors.New(e.Message)
 }

@@ -62,7 +62,7 @@ func frame(n *news, hints []string, mqtt string, height int, now time.Time, up t
 	if root := n.health[supervisor.Root]; root != nil {
 		head = append(head, terminal.HealthCell(root.State))
 	}
-	head = append(head, terminal.Cell{Text: fmt.Sprintf("  up %s  q ends", terminal.Age(up)), Colour: terminal.Dim})
+	head = append(head, terminal.Cell{Text: fmt.Sprintf("  up %s  q quits", terminal.Age(up)), Colour: terminal.Dim})
 	if n.gateway > 1 && n.boot != nil {
 		head = append(head, terminal.Cell{Text: fmt.Sprintf("  last end: %s by %s", n.boot.LastEnd, n.boot.Who), Colour: terminal.Yellow})
 	}

@@ -82,7 +82,7 @@ type scan struct {
 
 func (s *scan) run(ctx context.Context, line string) error {
 	if strings.Contains(line, "://") {
-		return exit.Usage("%s is no actor: what is scanned is a line or link of a running gateway, like field/rs485-1/line", line)
+		return exit.Usage("%s is not an actor: name a line or link of a running gateway, like field/rs485-1/line", line)
 	}
 	request, err := s.request()
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *scan) run(ctx context.Context, line string) error {
 	case err != nil:
 		return s.Explain(err)
 	case is:
-		return exit.Usage("%s is a unit; what is scanned is its line or link: gatewayd scan %s", line, unit.Link)
+		return exit.Usage("%s is a unit: scan its line or link instead: gatewayd scan %s", line, unit.Link)
 	}
 	s.line = line
 	subject, err := s.Subject(line, "Scan")

@@ -95,7 +95,7 @@ func tell(c *client.Client, cmd *cobra.Command, d device, where, what string) er
 	case c.AsJSON:
 		text = "{}"
 	case d.broadcast(cmd.Context()):
-		text = fmt.Sprintf("%s: %s, sent to all units of the line; nobody confirms a broadcast", where, what)
+		text = fmt.Sprintf("%s: %s, sent to all units of the line; broadcasts are not confirmed", where, what)
 	}
 	_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
 	return err

@@ -48,7 +48,12 @@ func Refused(problems config.Problems) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return exit.Usage("the config has %s\n%s", terminal.Counted(len(problems), "problem"), problems.Format())
+	errors, warnings := problems.Split()
+	sum := terminal.Counted(len(errors), "problem")
+	if len(warnings) > 0 {
+		sum += " and " + terminal.Counted(len(warnings), "warning")
+	}
+	return exit.Usage("the config has %s\n%s", sum, problems.Format())
 }
 
 // Count returns the number of groups and actors in a config.

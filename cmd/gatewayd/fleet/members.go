@@ -121,7 +121,7 @@ func members(ctx context.Context, c *client.Client, patterns []string) (all []me
 
 func printMembers(w io.Writer, all []member, now time.Time) error {
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(w, "No gateway has joined this hub: a table [bus.leaf] in a gateway's config has it join.")
+		_, err := fmt.Fprintln(w, "No gateway has joined this hub: add a table [bus.leaf] to the config of a gateway.")
 		return err
 	}
 	rows := [][]terminal.Cell{terminal.Row("GATEWAY", "VERSION", "HEALTH", "SINCE", "LINK", "BACKLOG", "CAUSE")}

@@ -90,7 +90,7 @@ func requestOf(method string, args []string, in io.Reader) ([]byte, error) {
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(text, &object); err != nil {
-		return nil, exit.Usage("the request is no JSON object: %v", err)
+		return nil, exit.Usage("the request is not a JSON object: %v", err)
 	}
 	return text, nil
 }

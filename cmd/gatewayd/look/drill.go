@@ -95,9 +95,9 @@ func askDrill(ctx context.Context, c *client.Client, method string, req proto.Me
 	var err error
 	switch m := req.(type) {
 	case *drillv1.InjectRequest:
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s is in; see gatewayd events --follow\n", m.Path, m.Fault)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: injected %s; see gatewayd events --follow\n", m.Path, m.Fault)
 	case *drillv1.ClearRequest:
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), "the faults are out")
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), "faults cleared")
 	}
 	return err
 }

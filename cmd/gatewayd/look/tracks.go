@@ -79,7 +79,7 @@ func tracks(ctx context.Context, c *client.Client, w io.Writer) error {
 		return writeTracks(w, all)
 	}
 	if len(all) == 0 {
-		_, err = fmt.Fprintln(w, "There are no tracks: a table with kind = \"track\" makes one.")
+		_, err = fmt.Fprintln(w, "There are no tracks: add a table with kind = \"track\" to the config.")
 		return err
 	}
 	rows := [][]terminal.Cell{terminal.Row("NO", "TRACK", "RECORDS", "SIZE", "SINCE", "RATE", "WAITING", "DROPPED", "STATE")}

@@ -188,7 +188,7 @@ func (p Printer) framesOf(m bus.Msg) []string {
 	if p.frames || more <= 0 {
 		return all
 	}
-	return append([]string{fmt.Sprintf("… %d before, shown by --frames", more)}, all[more:]...)
+	return append([]string{fmt.Sprintf("… %d earlier frames, shown with --frames", more)}, all[more:]...)
 }
 
 // event prints a row like those of the table of past events.
