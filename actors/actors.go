@@ -18,15 +18,14 @@ import (
 	"gatewayd/bus"
 )
 
-// An Actor handles one message at a time and never blocks in Receive. It
-// returns nil if it has handled the message, or does not know it. An error is a
-// failure of the actor: this life ends, and the supervisor decides what happens
-// next. See Wedged and Broken for errors that ask for more than a restart.
-// A mistake of the caller is no failure: see Context.Refuse.
+// An Actor handles one message at a time and never blocks in Receive. It returns nil if it has
+// handled the message or does not know it. An error is a failure of the actor: this life ends, and
+// the supervisor decides what happens next. See Wedged and Broken for errors that need more than a
+// restart. A mistake of the caller is no failure: see Context.Refuse.
 //
-// It receives the types below, the request messages of the services that its
-// Kind declares, what peers send with Ask and Tell, the messages of its own
-// timers and posts, and the results of Ask, Do and Call.
+// It receives the types below, the request messages of the services that its Kind declares,
+// messages that peers send with Ask and Tell, the messages of its own timers and posts, and the
+// results of Ask, Do and Call.
 type Actor interface {
 	Receive(c *Context, msg any) error
 }
@@ -36,8 +35,8 @@ type (
 	// Started is the first message of each life.
 	Started struct{}
 
-	// Stopped is the last message of each life: release what Started took. What
-	// was given to Context.Own is closed afterwards.
+	// Stopped is the last message of each life. The actor releases what it has acquired since
+	// Started; what was given to Context.Own is closed afterwards.
 	Stopped struct{}
 
 	// Reconfigured says that the config has changed under a running life. Only
@@ -55,8 +54,7 @@ type (
 		loan *bus.Loan // nil: the payload is the receiver's own
 	}
 
-	// Failed comes in place of the answer to an Ask, of the result of a Do, or of
-	// the end of a Last.
+	// Failed comes in place of the answer to an Ask, the result of a Do, or the end of a Last.
 	Failed struct {
 		Of  any // the message given to Ask, or the end given to Last; nil for Do
 		Err error
@@ -73,8 +71,8 @@ type (
 		More        bool   // further Called follow
 	}
 
-	// Inject is a fault that a drill puts into an actor whose Kind declares
-	// it. The actor answers with c.Reply(nil) or Refuse.
+	// Inject is a fault that a drill injects into an actor whose Kind declares it. The actor
+	// answers with c.Reply(nil) or Refuse.
 	Inject struct {
 		Fault string  // "corrupt", "unplug" or "plug"
 		Rate  float64 // share of bytes, for corrupt; 0 ends it
@@ -86,8 +84,8 @@ type (
 // it likes.
 func (d Delivery) Done() { d.loan.Done() }
 
-// Wedged marks an error after which a plain restart will not help: what the
-// actor owns is stuck. The supervisor starts at the power cycle.
+// Wedged marks an error that a plain restart will not cure: what the actor owns is stuck. The
+// supervisor starts with a power cycle.
 func Wedged(err error) error { return &marked{err, LevelCycle} }
 
 // Broken marks an error that no restart can cure: the config can never work.

@@ -35,12 +35,12 @@ func (c *Context) Name() string { return c.l.cell.path }
 // Gateway is the name of the gateway, the second token of every subject.
 func (c *Context) Gateway() string { return c.l.cell.sys.Gateway }
 
-// Dir is the directory for files of this actor that outlive the process. It may have
-// to be made. Empty: the gateway runs without a data directory.
+// Dir is the directory for files of this actor that outlive the process. It may not exist yet.
+// Empty: the gateway runs without a data directory.
 func (c *Context) Dir() string { return c.l.cell.dir() }
 
-// Life is the number of this life of the actor, from 1. A newer life has a larger
-// number, so it tells what an older one has left behind.
+// Life is the number of this life of the actor, from 1. A later life has a larger number, which
+// distinguishes it from what earlier ones have left behind.
 func (c *Context) Life() uint32 { return c.l.number }
 
 // Shed counts the messages for this actor that were refused because too many waited, in
@@ -50,8 +50,9 @@ func (c *Context) Shed() uint64 { return c.l.cell.shed.Load() }
 // Log is a logger that names the actor on every line.
 func (c *Context) Log() *slog.Logger { return c.l.cell.log() }
 
-// Publish sends m to the data subject <name>.<leaf>. It returns false if the bus did not
-// take it, as while it restarts: an actor that publishes only changes must then publish again.
+// Publish sends m to the data subject <name>.<leaf>. It returns false if the bus did not accept it,
+// for instance during a restart of the bus: an actor that publishes only changes must then publish
+// again.
 func (c *Context) Publish(leaf string, m proto.Message) bool { return c.send(bus.Data, leaf, m) }
 
 // Event publishes that something has happened, on the event subject <name>.<leaf>. The bus keeps
@@ -141,10 +142,9 @@ func (c *Context) Take() *Request {
 	return c.req
 }
 
-// Ask sends msg to the actor called peer. Its answer arrives in Receive as an
-// ordinary message; so does Failed if there is none within timeout. If a
-// request is being served, the answer is still part of it: Reply and Refuse
-// there reach whoever asked.
+// Ask sends msg to the actor called peer. Its answer arrives in Receive as an ordinary message, or
+// Failed if there is none within timeout. If a request is being served, the answer is still part of
+// it: Reply and Refuse there reach the original caller.
 func (c *Context) Ask(peer string, msg any, timeout time.Duration) {
 	l := c.l
 	if l.over() {
@@ -185,7 +185,7 @@ func (c *Context) Post() func(msg any) error {
 	}
 }
 
-// Own has x closed when this life ends, after Stopped.
+// Own makes the life close x when it ends, after Stopped.
 func (c *Context) Own(x io.Closer) { c.l.own(x) }
 
 // Close closes x, which was given to Own, without waiting for it.
