@@ -6,6 +6,11 @@
 // and never starts a goroutine of its own. Everything else is done here, once: decoding and
 // checking commands, health, timers, workers with deadlines, admission, fencing of lives that are
 // over, and recovery from panics in every lifecycle message.
+//
+// A life is one run of an actor, from Started to Stopped, with an Actor value of its own. After a
+// failure the supervisor starts the next life of the same actor; its name, its counters and what it
+// keeps on disk remain. The results of workers, timers and requests of a life that is over are
+// dropped.
 package actors
 
 import (

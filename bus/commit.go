@@ -85,7 +85,8 @@ func newCommitter(b *Bus) *committer {
 // Keep stores payload on a subject of class track. It calls done once, in any goroutine and
 // possibly before Keep returns: when the message is on disk, when it is known not to be, or when
 // the outcome cannot be determined. done must not block. Its errors are *Error: ResourceExhausted
-// if the disk has no space left for tracks, Unavailable if the store does not work.
+// if the disk has no space left for tracks or keepQueue writes are waiting already, Unavailable if
+// the store does not work, FailedPrecondition if c is not the gateway's own connection.
 func (c *Conn) Keep(subject, typ string, payload []byte, p Priority, done func(seq uint64, err error)) {
 	if c.commit == nil {
 		done(0, Errorf(FailedPrecondition, "only the gateway itself writes tracks"))

@@ -296,7 +296,7 @@ func (r *Reader) fetch(ctx context.Context, most int, once bool) (all []Stored, 
 	return r.drain(ctx, consumer, 1, jetstream.FetchContext(ctx))
 }
 
-// drain fetches and returns at most so many messages.
+// drain fetches up to most messages and returns them.
 func (r *Reader) drain(ctx context.Context, consumer jetstream.Consumer, most int, opts ...jetstream.FetchOpt) ([]Stored, error) {
 	batch, err := consumer.Fetch(most, opts...)
 	if err != nil {

@@ -26,8 +26,8 @@ func (m *committer) tidy(last uint64) {
 	}
 }
 
-// makeRoom frees space while the stream is nearly full and tracks differ in priority: it drops a
-// quarter of the tracks of the lowest priority, repeatedly, then of the next one. Among equals the
+// makeRoom frees space while the stream is nearly full and tracks differ in priority: it drops the
+// oldest quarter of each track of the lowest priority, repeatedly, then of the next one. Among equals the
 // stream itself drops the oldest messages. The last message of each track stays, because it records
 // how far the track is.
 func (m *committer) makeRoom(ctx context.Context) error {

@@ -16,8 +16,8 @@ import (
 	"syscall"
 )
 
-// Write replaces a file. If it returns nil, the new content is on disk; otherwise the old one still
-// is.
+// Write replaces a file. If it returns nil, the new content is on disk. After an error the file has
+// the old content, or the complete new one if only the last sync, that of the directory, failed.
 func Write(path string, content []byte, mode fs.FileMode) (err error) {
 	// Readable by the owner only until it is complete.
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
@@ -45,7 +45,7 @@ func ModeOf(path string) fs.FileMode {
 }
 
 // Rename moves a synced file over another one in the same directory. If it returns nil, the change
-// is on disk.
+// is on disk; after an error it may or may not have been made.
 func Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err

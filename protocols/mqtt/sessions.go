@@ -143,8 +143,7 @@ func (s *Server) discard(cl *mochi.Client) {
 	}
 }
 
-// remove ends a session and returns its filters. The caller holds the lock of the client id's
-// place.
+// remove ends a session and returns its filters. The caller holds the client id's lock (see place).
 func (s *Server) remove(cl *mochi.Client) []string {
 	gone := s.unsubscribeAll(cl)
 	clearInflight(cl)

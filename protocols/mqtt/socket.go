@@ -16,9 +16,9 @@ var errSlow = errors.New("client reads too slowly: write buffer is full")
 
 const (
 	stallTimeout = 10 * time.Second // a client that reads no byte for this long is closed
-	// How long a client that was told to disconnect may go on sending,.
+	// A client that was told to disconnect may go on sending for lingerRead and up to lingerBytes.
 	lingerRead    = 300 * time.Millisecond
-	lingerBytes   = 1 << 20     // and how many bytes
+	lingerBytes   = 1 << 20
 	lingerTimeout = time.Second // time for queued data at close
 	flushChunk    = 16 << 10    // bytes that must be sent within stallTimeout
 	burst         = 16          // writes that are sent to a client at once before they are coalesced

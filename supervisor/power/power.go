@@ -6,7 +6,8 @@ package power
 
 import "time"
 
-// Times are the hold times of one piece of hardware. Zero means no wait.
+// Times are the hold times of one piece of hardware. Zero means no wait, and for Off and On no
+// limit.
 type Times struct {
 	Off     time.Duration // switching off may take this long; then the hardware counts as off
 	MinOff  time.Duration // minimum time off

@@ -49,8 +49,8 @@ type DtuListener struct {
 	MaxPendingPerAddress uint32 `protobuf:"varint,8,opt,name=max_pending_per_address,json=maxPendingPerAddress,proto3" json:"max_pending_per_address,omitempty"`
 	// Maximum number of connections from one address.
 	MaxPerAddress uint32 `protobuf:"varint,9,opt,name=max_per_address,json=maxPerAddress,proto3" json:"max_per_address,omitempty"`
-	// Refused connections per minute from one address; beyond that, all connections from it are
-	// dropped until the minute is over.
+	// Refused connections per minute from one address; beyond that, all new connections from it are
+	// refused without being read until the minute is over.
 	RefusalsPerMinute uint32 `protobuf:"varint,10,opt,name=refusals_per_minute,json=refusalsPerMinute,proto3" json:"refusals_per_minute,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache

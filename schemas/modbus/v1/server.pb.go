@@ -48,7 +48,7 @@ type Server struct {
 	Unit uint32 `protobuf:"varint,8,opt,name=unit,proto3" json:"unit,omitempty"`
 	// What masters read for a point whose value is stale, bad or missing.
 	Missing string `protobuf:"bytes,9,opt,name=missing,proto3" json:"missing,omitempty"`
-	// Age from which a value is stale, whatever its quality; 0: never.
+	// A value that has not been updated for this long is stale, whatever its quality; 0: never.
 	MaxAge *durationpb.Duration `protobuf:"bytes,10,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
 	// How long a write may take before the master gets an exception that there is no answer.
 	WriteTimeout *durationpb.Duration `protobuf:"bytes,11,opt,name=write_timeout,json=writeTimeout,proto3" json:"write_timeout,omitempty"`
