@@ -43,7 +43,7 @@ func (b *Bus) Canary(ctx context.Context) error {
 
 // ErrDisk is wrapped by errors of Canary when the store fails and nothing can be written beside it
 // either: the disk is full or read-only. A Restart cannot help until there is space.
-var ErrDisk = errors.New("the disk takes no writes")
+var ErrDisk = errors.New("the disk cannot be written")
 
 // stores proves that the store works.
 func (b *Bus) stores(ctx context.Context) error {

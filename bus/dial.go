@@ -101,7 +101,7 @@ func unreachable(o Options, err error) error {
 		case o.User != "" || strings.Contains(o.URL, "@"):
 			return Errorf(PermissionDenied, "%s does not accept that name and password", o.URL)
 		case o.NKeyFile == "":
-			return Errorf(PermissionDenied, "%s wants credentials: give a key file (observer.nk or operator.nk)", o.URL)
+			return Errorf(PermissionDenied, "%s requires credentials: give a key file (observer.nk or operator.nk)", o.URL)
 		}
 		return Errorf(PermissionDenied, "%s does not accept the key in %s: is it of this gateway?", o.URL, o.NKeyFile)
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted), strings.Contains(err.Error(), "tls"):

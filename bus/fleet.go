@@ -36,7 +36,7 @@ func (c *Conn) direct(stream string, req directGet) (string, error) {
 	}
 	tok := strings.SplitN(cmp.Or(req.NextFor, req.LastFor), ".", 3)
 	if len(tok) < 3 || CheckGateway(tok[1]) != nil {
-		return "", Errorf(InvalidArgument, "name one gateway: at a hub nobody keeps %s", cmp.Or(req.NextFor, req.LastFor))
+		return "", Errorf(InvalidArgument, "name one gateway: the hub itself does not keep %s", cmp.Or(req.NextFor, req.LastFor))
 	}
 	return domain(tok[1], "DIRECT.GET."+stream), nil
 }

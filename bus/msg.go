@@ -98,7 +98,7 @@ func (m Msg) Fail(err error) error {
 func (m Msg) answerable() error {
 	switch {
 	case m.Reply == "" || m.conn == nil:
-		return Errorf(FailedPrecondition, "%s: the sender wants no answer", m.Subject)
+		return Errorf(FailedPrecondition, "%s: the sender does not expect an answer", m.Subject)
 	case !inbox(m.Reply):
 		return Errorf(PermissionDenied, "%s: reply subject %q is not an inbox", m.Subject, m.Reply)
 	}

@@ -82,7 +82,7 @@ func (b *Bus) forgetOthers(ctx context.Context) error {
 		p.forget(name)
 		err := b.js.DeleteConsumer(ctx, streamTracks, name)
 		if err == nil {
-			b.log.Info("the place in the tracks is given up of what is not in the config any more", "reader", pathOf(name))
+			b.log.Info("removed the position in the tracks of a reader that is no longer in the config", "reader", pathOf(name))
 		} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			errs = append(errs, err)
 		}

@@ -155,7 +155,7 @@ func (r *Reader) restore(ctx context.Context) error {
 		return err
 	}
 	if err = r.make(ctx, false); err == nil {
-		b.log.Warn("a reader's place in the tracks had gone: it goes on behind what it has acknowledged", "reader", r.name, "acknowledged", at)
+		b.log.Warn("a reader's position in the tracks was lost: it continues after the last acknowledged record", "reader", r.name, "acknowledged", at)
 	}
 	return err
 }

@@ -40,7 +40,7 @@ func Sign(account, file, name string, g Grant, leaf bool) error {
 		claims.AllowedConnectionTypes = jwt.StringList{jwt.ConnectionTypeLeafnode}
 	}
 	if prefix, err := signer.PublicKey(); err != nil || !nkeys.IsValidPublicAccountKey(prefix) {
-		return fmt.Errorf("%s is no seed of an account, which begins with SA", account)
+		return fmt.Errorf("%s is not the seed of an account, which begins with SA", account)
 	}
 	token, err := claims.Encode(signer)
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 // Kind describes the dtu-link actor kind.
 var Kind = actors.Define(actors.Kind{
 	Name:      "dtu-link",
-	Doc:       "The connection that one DTU makes to us; units ask it for transactions.",
+	Doc:       "The connection of one DTU that dials in; units ask it for transactions.",
 	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "LinkService")},
 	Publishes: modbuslink.Publishes,
 	Limit:     2048,
@@ -238,7 +238,7 @@ func (l *link) failed(c *actors.Context, m actors.Failed) error {
 		return m.Err
 	}
 	if l.conn == nil {
-		l.down(c, fmt.Sprintf("%s does not wait for the DTU: %s", l.cfg.Listener, m.Err))
+		l.down(c, fmt.Sprintf("%s is not waiting for the DTU: %s", l.cfg.Listener, m.Err))
 	}
 	return nil
 }

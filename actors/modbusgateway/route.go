@@ -87,15 +87,15 @@ func spanOf(r *modbusv1.Route) (first, last, there uint32, err error) {
 	case (r.Link == "") == (r.To == ""):
 		err = fmt.Errorf("route of unit %d: give link or to, one of them", first)
 	case r.To != "" && (last != first || first == 0 || r.Unit != nil):
-		err = fmt.Errorf("route to %s: it is one unit, 1 to 255, and has its own address: without last and unit", r.To)
+		err = fmt.Errorf("route to %s: to leads to one unit, which has its own address: give first from 1 to 255, and neither last nor unit", r.To)
 	case r.To != "" && r.Mode != "" && r.Mode != readWrite:
-		err = fmt.Errorf("route to %s: mode = %q: what masters may do there its firewall says", r.To, r.Mode)
+		err = fmt.Errorf("route to %s: mode = %q is not allowed with to: the firewall of the unit decides what masters may do", r.To, r.Mode)
 	case r.To != "" && (r.Cache.AsDuration() > 0 || r.Rest.AsDuration() > 0 || r.RestAfterWrite.AsDuration() > 0):
-		err = fmt.Errorf("route to %s: what goes through a modbus-unit has neither cache nor rest here", r.To)
+		err = fmt.Errorf("route to %s: cache, rest and rest-after-write are not allowed with to", r.To)
 	case last < first:
 		err = fmt.Errorf("route to %s: last = %d is before first = %d", r.Link, last, first)
 	case there+last-first > 255:
-		err = fmt.Errorf("route to %s: units %d to %d would be %d to %d there, which ends at 255", r.Link, first, last, there, there+last-first)
+		err = fmt.Errorf("route to %s: units %d to %d would become %d to %d there, and the highest address is 255", r.Link, first, last, there, there+last-first)
 	case first == 0 && last > 0:
 		err = fmt.Errorf("route to %s: unit 0 is a broadcast on a serial line: give it a route of its own", r.Link)
 	}

@@ -112,7 +112,7 @@ func pointOf(p *modbusv1.ServedPoint, cfg *modbusv1.Server) (image.Point, error)
 		q.Sentinel = &raw
 	}
 	if p.Request != "" && (p.Call == "" || !json.Valid([]byte(strings.ReplaceAll(p.Request, placeholder, "0")))) {
-		return q, fmt.Errorf("point %q: request %q: it needs a call, and is JSON in which %s stands for the value", q.Name, p.Request, placeholder)
+		return q, fmt.Errorf("point %q: request %q: it must be JSON with %s in place of the value, and it needs a call", q.Name, p.Request, placeholder)
 	}
 	return q, nil
 }

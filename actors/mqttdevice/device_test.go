@@ -48,7 +48,7 @@ func newSite(t *testing.T, broker *mqttv1.Broker, cfg *mqttv1.Device) *site {
 	s.broker = s.Start(brokerPath, mqttbroker.Kind, broker)
 	cfg.Broker = brokerPath
 	s.device = s.Start(devicePath, mqttdevice.Kind, cfg)
-	s.Until("it listens", func() bool { return strings.Contains(s.device.Health().Cause, "nothing was heard") })
+	s.Until("it listens", func() bool { return strings.Contains(s.device.Health().Cause, "no message ") })
 	return s
 }
 

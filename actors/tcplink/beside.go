@@ -29,7 +29,7 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 			told[at] = true
 			found = append(found, schemas.Finding{Actor: a.Path, Beside: other, Violation: schemas.Violation{
 				Field: "address", Other: "address", Warning: true,
-				Message: fmt.Sprintf("%q leads to %s as well: one link carries what all units there need, and many devices take one connection only", other, target(cfg)),
+				Message: fmt.Sprintf("%q leads to %s as well: one link can serve all its units, and many devices accept a single connection only", other, target(cfg)),
 			}})
 		}
 	}

@@ -37,7 +37,7 @@ func TestLinksToOnePlace(t *testing.T) {
 		}
 		got = append(got, f.Actor+" beside "+f.Beside+": "+f.Message)
 	}
-	const why = ": one link carries what all units there need, and many devices take one connection only"
+	const why = ": one link can serve all its units, and many devices accept a single connection only"
 	want := []string{
 		`e beside a: "a" leads to plc.example:502 as well` + why,
 		`h beside g: "g" leads to [fd00::5]:502 as well` + why,

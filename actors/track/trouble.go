@@ -13,9 +13,9 @@ import (
 func (t *track) trouble(c *actors.Context, err error) {
 	s := &t.store
 	news := s.trouble == ""
-	s.trouble = "the disk takes no records: " + err.Error()
+	s.trouble = "records cannot be written to disk: " + err.Error()
 	for _, w := range s.waits {
-		w.req.Refuse(fmt.Errorf("the record waits in memory, for %s", s.trouble))
+		w.req.Refuse(fmt.Errorf("the record waits in memory: %s", s.trouble))
 	}
 	s.waits = nil
 	if news {

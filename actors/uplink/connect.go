@@ -156,7 +156,7 @@ func (e *engine) fail(c *actors.Context, err error) {
 	d, now := max(backoff.Pause(e.failures, backoff.Far, e.cfg.Retry.AsDuration()), wanted), time.Now()
 	e.wrong(err)
 	if wanted >= time.Minute {
-		e.error += "; it wants to be left alone until " + now.Add(wanted).Format("2006-01-02 15:04")
+		e.error += "; it asks not to be contacted before " + now.Add(wanted).Format("2006-01-02 15:04")
 	}
 	e.tryAt = now.Add(d)
 	c.Unreachable(e.error)

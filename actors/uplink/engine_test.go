@@ -377,7 +377,7 @@ func TestWhatKeepsItIsToldInWords(t *testing.T) {
 	r.Until("it says who does not answer", func() bool { return f.told(t, r, "nobody opens") })
 	close(seen)
 	r.Until("it says until when it waits", func() bool {
-		return f.told(t, r, "too many requests; it wants to be left alone until "+time.Now().Add(time.Hour).Format("2006-01-02 15"))
+		return f.told(t, r, "too many requests; it asks not to be contacted before "+time.Now().Add(time.Hour).Format("2006-01-02 15"))
 	})
 }
 

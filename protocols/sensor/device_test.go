@@ -70,9 +70,9 @@ func TestWhatADeviceIs(t *testing.T) {
 			"5 p/sensor {\"t\":21,\"h\":40}", "temperature=21; humidity=40 | ok",
 		},
 		"nothing was heard": {
-			"1", "| unreachable nothing was heard yet",
-			"60", "temperature=nothing stale: no message of it for 1m0s | unreachable nothing was heard yet",
-			"600", "temperature=nothing stale: silent for 10m0s; relay=nothing stale: silent for 10m0s | unreachable nothing was heard for 10m0s",
+			"1", "| unreachable no message yet",
+			"60", "temperature=nothing stale: no message of it for 1m0s | unreachable no message yet",
+			"600", "temperature=nothing stale: silent for 10m0s; relay=nothing stale: silent for 10m0s | unreachable no message for 10m0s",
 		},
 		"it grows old": {
 			"1 p/sensor {\"t\":21}", "temperature=21 | ok",
@@ -95,8 +95,8 @@ func TestWhatADeviceIs(t *testing.T) {
 			"2 p/sensor {\"t\":21}", "temperature=21; relay=nothing stale: not heard yet | ok",
 		},
 		"what is retained": {
-			"1 !p/sensor {\"t\":21}", "temperature=21 stale: retained, of unknown age | unreachable nothing was heard yet",
-			"2 !p/relay ON", "relay=true stale: retained, of unknown age | unreachable nothing was heard yet",
+			"1 !p/sensor {\"t\":21}", "temperature=21 stale: retained, of unknown age | unreachable no message yet",
+			"2 !p/relay ON", "relay=true stale: retained, of unknown age | unreachable no message yet",
 			// Published on change only: the last value is current.
 			"3 !p/lwt online", "relay=true | degraded temperature: retained, of unknown age",
 			"4 p/sensor {\"t\":22}", "temperature=22 | ok",
@@ -110,8 +110,8 @@ func TestWhatADeviceIs(t *testing.T) {
 			"5 p/relay maybe", "relay=nothing bad: \"maybe\" is neither on nor off | degraded 2 of 3 points: relay: \"maybe\" is neither on nor off",
 		},
 		"nothing is said by nothing": {
-			"1 p/relay ", "| unreachable nothing was heard yet",
-			"1 p/lwt ", "| unreachable nothing was heard yet",
+			"1 p/relay ", "| unreachable no message yet",
+			"1 p/lwt ", "| unreachable no message yet",
 		},
 		"the broker is lost": {
 			"1 p/lwt online", "| ok",

@@ -139,11 +139,11 @@ func (d *Device) Health(now time.Time) (Health, string) {
 	}
 	switch {
 	case d.silent(now) && d.heard.IsZero():
-		return Unreachable, "nothing was heard for " + d.spec.Silence.String()
+		return Unreachable, "no message for " + d.spec.Silence.String()
 	case d.silent(now):
 		return Unreachable, "silent since " + d.heard.Format(time.TimeOnly)
 	case d.heard.IsZero() && !d.online():
-		return Unreachable, "nothing was heard yet"
+		return Unreachable, "no message yet"
 	}
 	wrong, of, first := 0, 0, ""
 	for i := range d.points {

@@ -262,7 +262,7 @@ func (n *Node) Waiting() string {
 	case n.born || !n.linked || n.cfg.Host == "":
 		return ""
 	case !h.told:
-		return fmt.Sprintf("nothing was heard of the primary host %s", n.cfg.Host)
+		return fmt.Sprintf("no STATE message from the primary host %s yet", n.cfg.Host)
 	}
 	return fmt.Sprintf("the primary host %s is offline since %s", n.cfg.Host, time.UnixMilli(h.last).UTC().Format(time.RFC3339))
 }

@@ -170,7 +170,7 @@ func TestPrimaryHost(t *testing.T) {
 	}
 	n.Connect(noon)
 	n.Connected(noon)
-	if n.Waiting() != "nothing was heard of the primary host h" {
+	if n.Waiting() != "no STATE message from the primary host h yet" {
 		t.Error(n.Waiting())
 	}
 	if d := host(n, `{"online":false,"timestamp":1}`); d.Leave != "" { // there is no other server

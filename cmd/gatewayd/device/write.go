@@ -68,7 +68,7 @@ func (l *look) write(cmd *cobra.Command, c *client.Client, args []string) error 
 		})
 	}
 	if len(args) > 3 {
-		return exit.Usage("%q is no area: there are %s; a point takes one value", args[1], strings.Join(areas, ", "))
+		return exit.Usage("%q is not an area: want %s; a point takes one value", args[1], strings.Join(areas, ", "))
 	}
 	return reach(ctx, c, args[0], l, func(d device) error {
 		if err := setPoint(ctx, d, args[1], args[2]); err != nil {

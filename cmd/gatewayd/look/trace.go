@@ -161,7 +161,7 @@ func tapped(ctx context.Context, c *client.Client, path string, want tracing) (w
 		}
 	}
 	if want.master != "" {
-		return "", nil, exit.Usage("--master is for a modbus-server or a modbus-gateway: on %s nobody but the gateway asks", path)
+		return "", nil, exit.Usage("--master is for a modbus-server or a modbus-gateway: on %s only the gateway sends requests", path)
 	}
 	return path, link, nil
 }

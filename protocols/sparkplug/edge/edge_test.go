@@ -181,7 +181,7 @@ func TestItWaitsForItsHost(t *testing.T) {
 		}
 	}
 	s.stopping(true)
-	dial("nothing was heard of the primary host scada")
+	dial("no STATE message from the primary host scada yet")
 	s.say(false, 0)
 	dial("the primary host scada is offline since 1970-01-01T00:00:00Z")
 	s.until("deaths", func(all []told) bool { return count(all, sparkplug.NDEATH) == 2 })
