@@ -22,11 +22,11 @@ func CountersCommand(c *client.Client) *cobra.Command {
 		Long: `Show how the requests to each unit on a Modbus line or link ended, since the
 actor of the line or link was last started. PATH is a line or link, or a unit.
 
-REFUSED counts exception responses by their code. WRONG counts answers from
+REFUSED counts exception responses by their code. MISMATCH counts answers from
 another unit or to another request, LATE answers that came after their request
-was given up, AGAIN requests that were repeated because the connection was lost.
-BUSY is the time for which the unit occupied the line or connection. P50 and P95
-are the times within which 50 and 95 of 100 answers arrived.`,
+was given up, RETRIES requests that were repeated because the connection was
+lost. BUSY is the time for which the unit occupied the line or connection. P50
+and P95 are the times within which 50 and 95 of 100 answers arrived.`,
 		Example: `  gatewayd counters field/rs485-1/line
   gatewayd counters field/rs485-1/meter-7 --json`,
 		Args:              cobra.ExactArgs(1),
@@ -58,7 +58,7 @@ func counters(ctx context.Context, c *client.Client, w io.Writer, path string) e
 	if c.AsJSON {
 		return printJSON(w, all)
 	}
-	rows := [][]terminal.Cell{terminal.Row("UNIT", "REQUESTS", "ANSWERED", "REFUSED", "TIMEOUTS", "CORRUPT", "WRONG", "LATE", "AGAIN", "BUSY", "P50", "P95")}
+	rows := [][]terminal.Cell{terminal.Row("UNIT", "REQUESTS", "ANSWERED", "REFUSED", "TIMEOUTS", "CORRUPT", "MISMATCH", "LATE", "RETRIES", "BUSY", "P50", "P95")}
 	for _, u := range all.Units {
 		rows = append(rows, countersRow(fmt.Sprint(u.Unit), u))
 	}
@@ -69,7 +69,7 @@ func counters(ctx context.Context, c *client.Client, w io.Writer, path string) e
 		return err
 	}
 	if all.Noise > 0 {
-		_, err := fmt.Fprintf(w, "%s of no frame\n", terminal.Counted(int(all.Noise), "byte"))
+		_, err := fmt.Fprintf(w, "%s outside any frame\n", terminal.Counted(int(all.Noise), "byte"))
 		return err
 	}
 	return nil

@@ -70,7 +70,7 @@ func (r *Reader) text(f modbus.Frame) string {
 	case modbus.Short:
 		return fmt.Sprintf("%d bytes, and no more", f.Size)
 	case modbus.Noise:
-		return fmt.Sprintf("%d bytes of no frame", f.Size)
+		return fmt.Sprintf("%d bytes outside any frame", f.Size)
 	}
 	if (f.Direction == modbus.Received) == r.Serving {
 		return r.request(f)
