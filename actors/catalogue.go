@@ -130,9 +130,9 @@ func (s *System) index() *actorv1.Index {
 
 func ways(gateway string) []*actorv1.Way {
 	return []*actorv1.Way{
-		{Door: "mqtt", Call: "cmd/{path}/{method}/{token}", Answer: "reply/{client}/{token}", Cancel: "cancel/{client}/{token}", Hear: "{class}/{path}/{leaf}"},
-		{Door: "nats", Call: "gw." + gateway + ".cmd.{path}.{method}", Hear: "gw." + gateway + ".{class}.{path}.{leaf}"},
-		{Door: "http", Call: "/cmd/{path}/{method}", Hear: "/{class}/{path}/{leaf}"},
+		{Door: "mqtt", Call: "cmd/{path}/{method}/{token}", Answer: "reply/{client}/{token}", Cancel: "cancel/{client}/{token}", Subscribe: "{class}/{path}/{leaf}"},
+		{Door: "nats", Call: "gw." + gateway + ".cmd.{path}.{method}", Subscribe: "gw." + gateway + ".{class}.{path}.{leaf}"},
+		{Door: "http", Call: "/cmd/{path}/{method}", Subscribe: "/{class}/{path}/{leaf}"},
 	}
 }
 

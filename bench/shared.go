@@ -101,7 +101,7 @@ func gatewayOn(b *bench, name string, opts line.Options, more func(f *field, g *
 		return nil, nil, 0, err
 	}
 	if opts.Unpaced {
-		cfg.Silence = durationpb.New(0)
+		cfg.InterFrameDelay = durationpb.New(0)
 	}
 	if port, err = freeport.Find(); err != nil {
 		return nil, nil, 0, err

@@ -102,7 +102,7 @@ func siteConfig(id string, urls []string) *config.Tree {
 	top := &gatewayv1.Gateway{Gateway: id}
 	schemas.Defaults(top)
 	up := &uplinkv1.UplinkNats{Urls: urls, Username: "admin", Password: "secret", Subject: "sites.${gateway}.${track}", Stream: "SITES",
-		Send: &uplinkv1.Sending{Flush: durationpb.New(time.Second), Retry: durationpb.New(5 * time.Second), Timeout: durationpb.New(5 * time.Second)}}
+		Send: &uplinkv1.Sending{Flush: durationpb.New(time.Second), MaxBackoff: durationpb.New(5 * time.Second), Timeout: durationpb.New(5 * time.Second)}}
 	schemas.Defaults(up)
 	g := group("uplinks")
 	g.Children = []*config.Node{{Path: "uplinks/hub", Kind: "uplink-nats", Config: up}}

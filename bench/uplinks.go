@@ -208,7 +208,7 @@ func deadUplink(ctx context.Context, b *bench) error {
 // turn makes an uplink rest, or try.
 func turn(ctx context.Context, w *world, cfg proto.Message, rests bool) error {
 	c := proto.CloneOf(cfg.(*uplinkv1.UplinkMqtt))
-	c.Send.Timeout, c.Send.Retry = durationpb.New(2*time.Second), durationpb.New(time.Second)
+	c.Send.Timeout, c.Send.MaxBackoff = durationpb.New(2*time.Second), durationpb.New(time.Second)
 	if rests {
 		c.Send.Quiet = []string{"00:00-12:00", "12:00-24:00"}
 	}

@@ -105,7 +105,7 @@ func (d *door) start(c *actors.Context) {
 		return
 	}
 	d.refused.Open(c)
-	post, lasts := c.Post(), d.cfg.Lasts.AsDuration()
+	post, lasts := c.Post(), d.cfg.CodeLifetime.AsDuration()
 	cfg := claim.Config{
 		Listen: d.cfg.Listen, Code: claim.NewCode(), Until: time.Now().Add(lasts), Prepare: d.owner.Prepare,
 		Claimed: func(operator, remote string) { _ = post(claimed{operator, remote}) },

@@ -25,7 +25,7 @@ func start(t *testing.T, cfg *accessv1.ClaimDoor) *actorstest.Rig {
 }
 
 func config(lasts time.Duration) *accessv1.ClaimDoor {
-	return &accessv1.ClaimDoor{Listen: "127.0.0.1:0", Lasts: durationpb.New(lasts)}
+	return &accessv1.ClaimDoor{Listen: "127.0.0.1:0", CodeLifetime: durationpb.New(lasts)}
 }
 
 func TestConforms(t *testing.T) { actorstest.Conform(t, claimdoor.Kind, config(time.Hour)) }

@@ -20,8 +20,8 @@ type Config interface {
 	GetSerial() []*modbusv1.SerialDoor
 	GetMaxMasters() uint32
 	GetMaxMastersPerAddress() uint32
-	GetIdle() *durationpb.Duration
-	GetSlow() *durationpb.Duration
+	GetIdleTimeout() *durationpb.Duration
+	GetSendTimeout() *durationpb.Duration
 	GetInFlight() uint32
 	GetAccess() string
 }

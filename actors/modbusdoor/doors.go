@@ -62,8 +62,8 @@ func (d *Doors) Open(c *actors.Context, cfg Config, h server.Handler) error {
 	d.warn(c, tcp)
 	d.forget(ports)
 	d.next = &plan{server.Config{
-		Masters: int(cfg.GetMaxMasters()), PerAddress: int(cfg.GetMaxMastersPerAddress()), Idle: cfg.GetIdle().AsDuration(),
-		Slow: cfg.GetSlow().AsDuration(), InFlight: int(cfg.GetInFlight()), Log: c.Log(),
+		Masters: int(cfg.GetMaxMasters()), PerAddress: int(cfg.GetMaxMastersPerAddress()), Idle: cfg.GetIdleTimeout().AsDuration(),
+		Slow: cfg.GetSendTimeout().AsDuration(), InFlight: int(cfg.GetInFlight()), Log: c.Log(),
 		Admit: d.admission.admit(),
 	}, guard{h, &d.Refusals}, tcp, ports}
 	d.carryOut(c)

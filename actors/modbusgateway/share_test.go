@@ -104,7 +104,7 @@ func TestPatience(t *testing.T) {
 	d := device(7, 0)
 	d.Behave(sim.Behaviour{Delay: 3 * time.Second})
 	plc(t, r, d)
-	port := begin(t, r, &modbusv1.Gateway{Patience: ms(1000), Outstanding: 1, Routes: []*modbusv1.Route{{First: 7, Link: linkPath, Timeout: ms(20_000)}}})
+	port := begin(t, r, &modbusv1.Gateway{QueueTimeout: ms(1000), Outstanding: 1, Routes: []*modbusv1.Route{{First: 7, Link: linkPath, Timeout: ms(20_000)}}})
 	var all sync.WaitGroup
 	var done, busy atomic.Int32
 	for i := range 4 {
@@ -178,7 +178,7 @@ func leads(t *testing.T, r *actorstest.Rig, out string) string {
 	case "ascii line":
 		wired(t, r, &modbusv1.SerialLine{Baud: 115200, Framing: "ascii"}, d)
 	case "pty":
-		wired(t, r, &modbusv1.SerialLine{Silence: ms(0)}, d)
+		wired(t, r, &modbusv1.SerialLine{InterFrameDelay: ms(0)}, d)
 	case "tcp":
 		plc(t, r, d)
 		return linkPath
@@ -300,7 +300,7 @@ func TestACrowdDisturbsNoPolling(t *testing.T) {
 		Link: linePath, Unit: 7, Every: ms(500), Timeout: ms(1000), Points: []*modbusv1.Point{{Name: "power", Address: 10}},
 	})
 	port := begin(t, r, &modbusv1.Gateway{
-		MaxMasters: 512, MaxMastersPerAddress: 512, Idle: ms(3000), Slow: ms(3000), Routes: []*modbusv1.Route{{First: 7, Link: linePath}},
+		MaxMasters: 512, MaxMastersPerAddress: 512, IdleTimeout: ms(3000), SendTimeout: ms(3000), Routes: []*modbusv1.Route{{First: 7, Link: linePath}},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup

@@ -36,7 +36,7 @@ func (g *gateway) through(c *actors.Context, m *asked) {
 	if m.waiter.later.Gone() {
 		return
 	}
-	patience := g.cfg.Patience.AsDuration()
+	patience := g.cfg.QueueTimeout.AsDuration()
 	transactions := time.Duration(1)
 	if m.request.Write() {
 		transactions = 3 // its firewall may require a read before and after the write

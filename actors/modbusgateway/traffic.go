@@ -46,7 +46,7 @@ func (g *gateway) queue(c *actors.Context, m *asked, r modbus.Request, w waiter)
 		d = share.NewDesk[*server.Master, waiter](int(g.cfg.Outstanding))
 		g.desks[m.route.link] = d
 	}
-	t := &transaction{Request: r, Rest: m.route.restAfter(r), Waiting: []waiter{w}, Until: g.now() + g.cfg.Patience.AsDuration()}
+	t := &transaction{Request: r, Rest: m.route.restAfter(r), Waiting: []waiter{w}, Until: g.now() + g.cfg.QueueTimeout.AsDuration()}
 	if !m.request.Write() { // reads that verify a write must not be kept for others
 		t.Keep = m.route.cache
 	}
@@ -82,7 +82,7 @@ func (g *gateway) next(c *actors.Context, link string, d *desk) {
 		}
 		// The line may be busy with other requests that take up to a timeout each, so the line
 		// itself gets the full patience again in addition to the time the request has waited here.
-		wait := g.cfg.Patience.AsDuration()
+		wait := g.cfg.QueueTimeout.AsDuration()
 		c.Ask(link, &dispatch.Ask{
 			Class: class, Rest: t.Rest, Expires: time.Now().Add(wait), Requests: []modbus.Request{r},
 			Timeouts: []time.Duration{r.Timeout}, Tag: given{link, d, t},

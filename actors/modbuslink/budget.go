@@ -71,17 +71,17 @@ func framingOf(name string) modbus.Framing {
 	return modbus.RTU
 }
 
-// Timing returns the duration of a character and of the silence before each frame. Both are 0 if
-// the config sets silence = "0s", which stands for a line without a wire.
+// Timing returns the duration of a character and of the pause before each frame. Both are 0 if
+// the config sets inter-frame-delay = "0s", which stands for a line without a wire.
 func Timing(cfg *modbusv1.SerialLine) (char, silence time.Duration) {
 	s := Settings(cfg)
 	switch {
-	case cfg.Silence == nil:
+	case cfg.InterFrameDelay == nil:
 		return serial.CharTime(s.Baud, s.BitsPerChar()), serial.Silence(s.Baud)
-	case cfg.Silence.AsDuration() == 0:
+	case cfg.InterFrameDelay.AsDuration() == 0:
 		return 0, 0 // no wire
 	}
-	return serial.CharTime(s.Baud, s.BitsPerChar()), cfg.Silence.AsDuration()
+	return serial.CharTime(s.Baud, s.BitsPerChar()), cfg.InterFrameDelay.AsDuration()
 }
 
 // budget answers the method Budget.

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
-	"gatewayd/actors/mqttseat"
+	"gatewayd/actors/mqttclientid"
 	"gatewayd/protocols/backoff"
 	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/firewall"
@@ -36,7 +36,7 @@ var Kind = actors.Define(actors.Kind{
 		d := door{cfg: config.(*modbusv1.ModbusMqtt)}
 		return append(schemas.Wrong("", d.sides()), schemas.Wrong("targets", d.place())...)
 	},
-	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Duplicates("modbus-mqtt", all) },
+	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttclientid.Duplicates("modbus-mqtt", all) },
 }, func(cfg *modbusv1.ModbusMqtt) actors.Actor { return &door{cfg: cfg} })
 
 const (

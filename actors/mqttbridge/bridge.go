@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
+	"gatewayd/actors/mqttclientid"
 	"gatewayd/actors/mqttdoor"
-	"gatewayd/actors/mqttseat"
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/schemas"
@@ -34,7 +34,7 @@ var Kind = actors.Define(actors.Kind{
 		_, bad := routesOf(config.(*mqttv1.Bridge))
 		return bad
 	},
-	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Duplicates("mqtt-bridge", all) },
+	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttclientid.Duplicates("mqtt-bridge", all) },
 }, func(cfg *mqttv1.Bridge) actors.Actor { return &bridge{cfg: cfg} })
 
 type bridge struct {

@@ -498,15 +498,15 @@ func TestConfigsThatCannotWork(t *testing.T) {
 	alone := out(&mqttv1.BridgeOut{Topic: "tele/#"})
 	alone.Broker = ""
 	for want, cfg := range map[string]*mqttv1.Bridge{
-		"is not the last level":            out(&mqttv1.BridgeOut{Topic: "#/a"}),
-		"shares its level":                 out(&mqttv1.BridgeOut{Topic: "#", LocalPrefix: "data/", RemotePrefix: "x"}),
-		"for topics of the gateway":        out(&mqttv1.BridgeOut{Topic: "cmd/#"}),
-		"begins with a wildcard":           out(&mqttv1.BridgeOut{Topic: "#"}),
-		"topics of out[0] are among these": out(&mqttv1.BridgeOut{Topic: "data/#"}, &mqttv1.BridgeOut{Topic: "data/field/#"}),
-		"give broker: these are topics":    alone,
-		"with session a broker may take":   {Url: "tcp://x:1", Session: durationpb.New(3.6e12), Out: []*mqttv1.BridgeOut{{Topic: "data/#", Qos: 2}}},
-		"what out[0] sends would come in":  loop,
-		"for topics of the gateway: in":    {Url: "tcp://x:1", Broker: brokerPath, In: []*mqttv1.BridgeIn{{Topic: "data/#"}}},
+		"is not the last level":                 out(&mqttv1.BridgeOut{Topic: "#/a"}),
+		"shares its level":                      out(&mqttv1.BridgeOut{Topic: "#", LocalPrefix: "data/", RemotePrefix: "x"}),
+		"for topics of the gateway":             out(&mqttv1.BridgeOut{Topic: "cmd/#"}),
+		"begins with a wildcard":                out(&mqttv1.BridgeOut{Topic: "#"}),
+		"topics of out[0] are among these":      out(&mqttv1.BridgeOut{Topic: "data/#"}, &mqttv1.BridgeOut{Topic: "data/field/#"}),
+		"give broker: these are topics":         alone,
+		"with session-expiry a broker may take": {Url: "tcp://x:1", SessionExpiry: durationpb.New(3.6e12), Out: []*mqttv1.BridgeOut{{Topic: "data/#", Qos: 2}}},
+		"what out[0] sends would come in":       loop,
+		"for topics of the gateway: in":         {Url: "tcp://x:1", Broker: brokerPath, In: []*mqttv1.BridgeIn{{Topic: "data/#"}}},
 	} {
 		want, _, _ = strings.Cut(want, ": in")
 		r := actorstest.New(t).Once()

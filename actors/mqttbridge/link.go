@@ -71,7 +71,7 @@ func (b *bridge) config(c *actors.Context) mqttclient.Config {
 	cfg := mqttclient.Config{
 		URL: b.cfg.Url, Version: 5, ClientID: b.clientID(c), Username: l.GetUsername(), Password: l.GetPassword(),
 		TLS:       tlsfiles.ClientOf(b.cfg.GetTls()),
-		KeepAlive: b.cfg.KeepAlive.AsDuration(), Session: b.cfg.Session.AsDuration(), Window: int(b.cfg.Window),
+		KeepAlive: b.cfg.KeepAlive.AsDuration(), Session: b.cfg.SessionExpiry.AsDuration(), Window: int(b.cfg.InFlight),
 		Most: int(b.cfg.MaxPayload) + 1<<16 + 1024, Subscriptions: b.subscriptions(post),
 		OnLost: func(err error) { _ = post(lost{number, err}) },
 	}

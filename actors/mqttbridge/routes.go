@@ -69,7 +69,7 @@ func routesOf(cfg *mqttv1.Bridge) (r routes, bad []schemas.Violation) {
 	for i, o := range cfg.Out {
 		m := outRoute{mqttbridge.Map{Filter: o.Topic, Local: o.LocalPrefix, Remote: o.RemotePrefix}, o}
 		wrong("out", i, m.check(cfg.Broker))
-		if o.Qos == 2 && cfg.Session.AsDuration() > 0 && !o.Volatile {
+		if o.Qos == 2 && cfg.SessionExpiry.AsDuration() > 0 && !o.Volatile {
 			bad = append(bad, schemas.Wrong(fmt.Sprintf("out[%d].qos", i), errKept)...)
 		}
 		for k := range r.out {
@@ -108,7 +108,7 @@ func routesOf(cfg *mqttv1.Bridge) (r routes, bad []schemas.Violation) {
 
 // errKept is about brokers that take a QoS 2 message for a duplicate because they still keep its
 // packet id from an earlier connection, as MQTT requires.
-var errKept = errors.New("with session a broker may take a message for one of the connection before and pass it over: take qos = 1, which arrives as surely, or leave session out")
+var errKept = errors.New("with session-expiry a broker may take a message for one of the connection before and pass it over: take qos = 1, which arrives as surely, or leave session-expiry out")
 
 func twice(list string, i int, overlap bool) error {
 	if !overlap {

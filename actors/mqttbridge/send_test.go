@@ -157,7 +157,7 @@ func TestMessagesWithLargeProperties(t *testing.T) {
 func TestWhatTheDiskHadNoRoomFor(t *testing.T) {
 	m := newMiser(t)
 	s := newSiteOn(t, actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20}), &mqttv1.Bridge{
-		Url: "tcp://" + m.Addr().String(), Version: "3.1.1", Window: 1, Out: []*mqttv1.BridgeOut{{Topic: "data/#"}},
+		Url: "tcp://" + m.Addr().String(), Version: "3.1.1", InFlight: 1, Out: []*mqttv1.BridgeOut{{Topic: "data/#"}},
 	})
 	s.connected()
 	const n = 60
@@ -303,7 +303,7 @@ func TestConnectionsThatAreLostSoon(t *testing.T) {
 func TestWhatIsVolatilePassesWhatWaits(t *testing.T) {
 	m := newMiser(t)
 	s := newSite(t, &mqttv1.Bridge{
-		Url: "tcp://" + m.Addr().String(), Version: "3.1.1", Window: 2,
+		Url: "tcp://" + m.Addr().String(), Version: "3.1.1", InFlight: 2,
 		Out: []*mqttv1.BridgeOut{{Topic: "data/#"}, {Topic: "event/#", Volatile: true}},
 	})
 	s.connected()

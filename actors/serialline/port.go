@@ -76,7 +76,7 @@ func (l *line) ready(c *actors.Context) {
 	switch {
 	case char == 0:
 		opts.Baud, opts.Silence = 0, -1
-	case l.cfg.Silence != nil:
+	case l.cfg.InterFrameDelay != nil:
 		opts.Silence = silence
 	}
 	l.modbus = modbus.NewLink(l.port, framing, opts)

@@ -127,7 +127,7 @@ func (e *engine) connected(c *actors.Context, m connected) {
 
 // over closes a connection that does not work.
 func (e *engine) over(c *actors.Context, err error) {
-	if time.Since(e.up) > e.cfg.Retry.AsDuration() { // it worked for a while
+	if time.Since(e.up) > e.cfg.MaxBackoff.AsDuration() { // it worked for a while
 		e.failures = 0
 	}
 	e.hangUp(c)
@@ -153,7 +153,7 @@ func (e *engine) fail(c *actors.Context, err error) {
 	if errors.As(err, &later) {
 		wanted = time.Duration(later.RetryAfter()) * time.Second
 	}
-	d, now := max(backoff.Pause(e.failures, backoff.Far, e.cfg.Retry.AsDuration()), wanted), time.Now()
+	d, now := max(backoff.Pause(e.failures, backoff.Far, e.cfg.MaxBackoff.AsDuration()), wanted), time.Now()
 	e.wrong(err)
 	if wanted >= time.Minute {
 		e.error += "; it asks not to be contacted before " + now.Add(wanted).Format("2006-01-02 15:04")

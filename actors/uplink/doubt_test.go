@@ -49,7 +49,7 @@ func TestRunsOfBadRecordsWithAccounting(t *testing.T) {
 				return nil
 			}}
 			cfg := config()
-			cfg.Send.Retry, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 10
+			cfg.Send.MaxBackoff, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 10
 			if seed%2 == 1 {
 				cfg.Send.CatchUpOrder = "fresh-first"
 			}
@@ -98,7 +98,7 @@ func TestAFarEndThatRefusesEverythingAfterARecord(t *testing.T) {
 	}}
 	w.Write("tracks/a", 60)
 	cfg := config()
-	cfg.Send.Retry, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 5
+	cfg.Send.MaxBackoff, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 5
 	r.Start(path, f.kind(), cfg)
 	r.Until("nothing is left", func() bool { s := uplinktest.Status(t, r, path); return s.Begun && s.Backlog.Records == 0 })
 	got := f.sequences("tracks/a")

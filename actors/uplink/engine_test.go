@@ -145,7 +145,7 @@ func TestFaultsWithAccounting(t *testing.T) {
 			}
 			cfg := config()
 			cfg.Send.BatchRecords = 20
-			cfg.Send.Retry = durationpb.New(time.Millisecond)
+			cfg.Send.MaxBackoff = durationpb.New(time.Millisecond)
 			w.Write("tracks/a", 30, 30)
 			cell := r.Start(path, f.kind(), cfg)
 			w.Write("tracks/b", 5, 20, 1, 1, 50)
@@ -196,7 +196,7 @@ func TestARecordThatEndsEachConnection(t *testing.T) {
 	}}
 	w.Write("tracks/a", 10)
 	cfg := config()
-	cfg.Send.Retry = durationpb.New(time.Millisecond)
+	cfg.Send.MaxBackoff = durationpb.New(time.Millisecond)
 	r.Start(path, f.kind(), cfg)
 	r.Until("the others are there", func() bool { return len(once(f.sequences("tracks/a"))) == 9 })
 	if m := actorstest.Next(t, rejected); m.Record != "tracks/a 3" || !strings.Contains(m.Why, "connection reset") {
@@ -220,7 +220,7 @@ func TestAFarEndThatRefusesEverything(t *testing.T) {
 			return nil
 		}
 		cfg := config()
-		cfg.Send.Retry, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 5
+		cfg.Send.MaxBackoff, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 5
 		cell := r.Start(path, f.kind(), cfg)
 		if before > 0 {
 			w.Write("tracks/a", before)
@@ -258,7 +258,7 @@ func TestAFarEndThatTakesNothingOld(t *testing.T) {
 		return nil
 	}
 	cfg := config()
-	cfg.Send.Retry, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 20
+	cfg.Send.MaxBackoff, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 20
 	for range old / 100 {
 		w.Write("tracks/a", 100)
 	}
@@ -285,7 +285,7 @@ func TestManyBadRecordsInARow(t *testing.T) {
 		return nil
 	}}
 	cfg := config()
-	cfg.Send.Retry = durationpb.New(time.Millisecond)
+	cfg.Send.MaxBackoff = durationpb.New(time.Millisecond)
 	r.Start(path, f.kind(), cfg)
 	w.Write("tracks/a", 50, 100, 50)
 	r.Until("nothing is left", func() bool { s := uplinktest.Status(t, r, path); return s.Begun && s.Backlog.Records == 0 })
@@ -311,7 +311,7 @@ func TestALinkThatComesBackAtAnyMoment(t *testing.T) {
 			return nil
 		}}
 		cfg := config()
-		cfg.Send.Retry, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 1
+		cfg.Send.MaxBackoff, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 1
 		r.Start(path, f.kind(), cfg)
 		r.Until("the first are there", func() bool { return len(f.all()) == 5 })
 		w.Write("tracks/a", 5)
@@ -425,7 +425,7 @@ func TestWhoWantsALongPause(t *testing.T) {
 		return f.dials >= 10
 	})
 	patient := config()
-	patient.Send.Retry = durationpb.New(10 * time.Minute)
+	patient.Send.MaxBackoff = durationpb.New(10 * time.Minute)
 	schemas.Defaults(patient)
 	cell.Reconfigure(patient)
 	uplinktest.Status(t, r, path) // it comes behind the change in the mailbox
@@ -717,7 +717,7 @@ func TestFreshDataGoesFirst(t *testing.T) {
 			}
 			cfg := config()
 			cfg.Send.CatchUpOrder, cfg.Send.BatchRecords, cfg.Send.CatchUp = "fresh-first", 10, 20
-			cfg.Send.Retry = durationpb.New(time.Millisecond)
+			cfg.Send.MaxBackoff = durationpb.New(time.Millisecond)
 			backlog := uint64(0)
 			for range 12 {
 				n := 10 + rnd.Uint64N(20)
@@ -744,7 +744,7 @@ func TestFreshDataGoesFirst(t *testing.T) {
 			w.Write("tracks/a", 2)
 			fast := config()
 			fast.Send.CatchUpOrder, fast.Send.BatchRecords = "fresh-first", 10
-			fast.Send.Retry = durationpb.New(time.Millisecond)
+			fast.Send.MaxBackoff = durationpb.New(time.Millisecond)
 			schemas.Defaults(fast)
 			cell.Reconfigure(fast)
 			r.Until("all is settled", func() bool {

@@ -96,5 +96,5 @@ func (f *cloud) sequences(track string) (all []uint64) {
 }
 
 func config() *uplinkv1.UplinkHttp {
-	return &uplinkv1.UplinkHttp{Url: "http://cloud", Send: &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(10 * time.Millisecond)}}
+	return &uplinkv1.UplinkHttp{Url: "http://cloud", Send: &uplinkv1.Sending{Flush: durationpb.New(0), MaxBackoff: durationpb.New(10 * time.Millisecond)}}
 }

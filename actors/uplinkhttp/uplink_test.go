@@ -85,7 +85,7 @@ func write(t *testing.T, r *actorstest.Rig, first, n uint64) {
 }
 
 func sending() *uplinkv1.Sending {
-	return &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(time.Millisecond)}
+	return &uplinkv1.Sending{Flush: durationpb.New(0), MaxBackoff: durationpb.New(time.Millisecond)}
 }
 
 func TestShapes(t *testing.T) {

@@ -99,6 +99,6 @@ func (c *cloud) sequences(track string) []uint64 {
 func (c *cloud) config() *uplinkv1.UplinkMdi {
 	return &uplinkv1.UplinkMdi{
 		Url: "tcp://" + c.address, KeepAlive: durationpb.New(time.Second),
-		Send: &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(10 * time.Millisecond)},
+		Send: &uplinkv1.Sending{Flush: durationpb.New(0), MaxBackoff: durationpb.New(10 * time.Millisecond)},
 	}
 }

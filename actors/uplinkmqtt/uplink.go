@@ -7,7 +7,7 @@ import (
 	"net/url"
 
 	"gatewayd/actors"
-	"gatewayd/actors/mqttseat"
+	"gatewayd/actors/mqttclientid"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/mqttsend"
@@ -21,7 +21,7 @@ import (
 var Kind = uplink.Define(actors.Kind{
 	Name:   "uplink-mqtt",
 	Doc:    "Sends tracks to any MQTT broker, 3.1.1 or 5, in the form that the cloud requires, and accepts commands from there.",
-	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Duplicates("uplink-mqtt", all) },
+	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttclientid.Duplicates("uplink-mqtt", all) },
 }, reach)
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkMqtt) (uplink.Far, error) {

@@ -92,7 +92,7 @@ func write(t *testing.T, r *actorstest.Rig, first, n uint64) {
 }
 
 func config(address string) *uplinkv1.UplinkMqtt {
-	return &uplinkv1.UplinkMqtt{Url: "tcp://" + address, Send: &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(5 * time.Millisecond), Timeout: durationpb.New(10 * time.Second)}}
+	return &uplinkv1.UplinkMqtt{Url: "tcp://" + address, Send: &uplinkv1.Sending{Flush: durationpb.New(0), MaxBackoff: durationpb.New(5 * time.Millisecond), Timeout: durationpb.New(10 * time.Second)}}
 }
 
 func TestRecordsReachABroker(t *testing.T) {

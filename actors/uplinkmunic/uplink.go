@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"gatewayd/actors"
-	"gatewayd/actors/mqttseat"
+	"gatewayd/actors/mqttclientid"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/munic"
@@ -20,7 +20,7 @@ var Kind = uplink.Define(actors.Kind{
 	Name: "uplink-munic",
 	Doc:  "Sends tracks by MQTT as events in the shapes of Munic's public cloud API.",
 	Beside: func(all []schemas.Actor) []schemas.Finding {
-		return append(mqttseat.Duplicates("uplink-munic", all), uplink.Named(all, func(cfg *uplinkv1.UplinkMunic) map[string]string {
+		return append(mqttclientid.Duplicates("uplink-munic", all), uplink.Named(all, func(cfg *uplinkv1.UplinkMunic) map[string]string {
 			return map[string]string{"latitude": cfg.Latitude, "longitude": cfg.Longitude}
 		})...)
 	},

@@ -129,7 +129,7 @@ func (p *platform) heard() ([]float64, []string) {
 func config(url string) *uplinkv1.UplinkMunic {
 	return &uplinkv1.UplinkMunic{
 		Url: url, Account: "a", Asset: "b", Ack: "platform",
-		Send: &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(10 * time.Millisecond)},
+		Send: &uplinkv1.Sending{Flush: durationpb.New(0), MaxBackoff: durationpb.New(10 * time.Millisecond)},
 	}
 }
 

@@ -87,7 +87,7 @@ func write(t *testing.T, r *actorstest.Rig, first, n, long uint64) {
 }
 
 func config(s *server.Server) *uplinkv1.UplinkNats {
-	return &uplinkv1.UplinkNats{Urls: []string{s.ClientURL()}, Send: &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(5 * time.Millisecond)}}
+	return &uplinkv1.UplinkNats{Urls: []string{s.ClientURL()}, Send: &uplinkv1.Sending{Flush: durationpb.New(0), MaxBackoff: durationpb.New(5 * time.Millisecond)}}
 }
 
 // A hub that goes down and comes back has each record once, in order, except the one that it does

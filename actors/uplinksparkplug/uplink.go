@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"gatewayd/actors"
-	"gatewayd/actors/mqttseat"
+	"gatewayd/actors/mqttclientid"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/sparkplug"
@@ -28,7 +28,7 @@ var Kind = uplink.Define(actors.Kind{
 	Name: "uplink-sparkplug",
 	Doc:  "Sends tracks to Sparkplug hosts, as an edge node of Sparkplug B 3.0.",
 	Beside: func(all []schemas.Actor) []schemas.Finding {
-		return append(mqttseat.Duplicates("uplink-sparkplug", all), vacant(all)...)
+		return append(mqttclientid.Duplicates("uplink-sparkplug", all), vacant(all)...)
 	},
 }, reach)
 

@@ -94,7 +94,7 @@ func TestFromTheStoreToTheHostAndBack(t *testing.T) {
 		actors.Service(modbusv1.File_modbus_v1_modbus_proto, "UnitService")}}, func(*structpb.Struct) actors.Actor { return unit(asked) }), &structpb.Struct{})
 	keep(t, r, "tracks/boiler", 1, 1.5)
 	cfg := &uplinkv1.UplinkSparkplug{Servers: []string{"tcp://" + tap.Address()}, Group: "site", Names: true,
-		Send:   &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(10 * time.Millisecond)},
+		Send:   &uplinkv1.Sending{Flush: durationpb.New(0), MaxBackoff: durationpb.New(10 * time.Millisecond)},
 		Places: []*uplinkv1.SparkplugPlace{{Track: "tracks/*", Device: "boiler", Prefix: "Electric/"}},
 		Writes: []*uplinkv1.SparkplugWrite{{Device: "boiler", Metric: "setpoint", Type: "UInt16", Actor: "field/boiler", Method: "WriteRegisters", Request: `{"address":10,"values":[{value}]}`}}}
 	shared.Do(func(m *monitor.Monitor) { m.Aliases = false })

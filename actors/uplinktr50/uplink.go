@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"gatewayd/actors"
-	"gatewayd/actors/mqttseat"
+	"gatewayd/actors/mqttclientid"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/tlsfiles"
@@ -19,7 +19,7 @@ var Kind = uplink.Define(actors.Kind{
 	Name: "uplink-tr50",
 	Doc:  "Sends tracks to a TR50 server (deviceWISE, Device Cloud), and carries out methods from its mailbox.",
 	Beside: func(all []schemas.Actor) []schemas.Finding {
-		return append(mqttseat.Duplicates("uplink-tr50", all), uplink.Named(all, placeOf)...)
+		return append(mqttclientid.Duplicates("uplink-tr50", all), uplink.Named(all, placeOf)...)
 	},
 }, reach)
 

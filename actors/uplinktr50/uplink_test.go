@@ -41,7 +41,7 @@ func server(t *testing.T, url string) *tr50test.Server {
 func config(url string) *uplinkv1.UplinkTr50 {
 	return &uplinkv1.UplinkTr50{
 		Url: url, ThingKey: "gw", Token: "t", Key: "${track}.${field}",
-		Send: &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(10 * time.Millisecond)},
+		Send: &uplinkv1.Sending{Flush: durationpb.New(0), MaxBackoff: durationpb.New(10 * time.Millisecond)},
 	}
 }
 

@@ -14,22 +14,22 @@ import (
 // is governed by the longest matching folder. "actors/*" is one actor type, which may not import
 // other actor types.
 var floors = map[string][]string{
-	"schemas":           {},
-	"protocols":         {"protocols/durable"},
-	"protocols/durable": {}, // file access that all floors use; it knows nothing of the content
-	"bus":               {"schemas", "protocols/durable"},
-	"bus/hubtest":       {"bus", "schemas", "protocols"}, // support for tests
-	"actors":            {"bus", "schemas", "protocols/durable"},
-	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "actors/mqttseat", "actors/uplink", "schemas", "protocols"},
-	"actors/accessdoor": {"actors", "schemas", "protocols"},                                           // not a kind: shared by some kinds
-	"actors/modbusdoor": {"actors", "actors/accessdoor", "actors/modbuslink", "schemas", "protocols"}, // not a kind: shared by some kinds; it admits clients as other doors do, and traces frames as links do
-	"actors/modbuslink": {"actors", "schemas", "protocols"},                                           // likewise
-	"actors/mqttdoor":   {"actors", "schemas", "protocols"},                                           // likewise
-	"actors/mqttseat":   {"schemas", "protocols"},                                                     // likewise
-	"actors/uplink":     {"actors", "schemas", "protocols"},                                           // likewise
-	"actors/actorstest": {"actors", "bus", "schemas", "supervisor", "protocols", "protocols/durable"}, // support for tests
-	"supervisor":        {"actors", "bus", "schemas", "protocols/durable"},
-	"cmd":               {"actors", "actors/*", "actors/accessdoor", "supervisor", "bus", "schemas", "protocols", "protocols/durable"},
+	"schemas":             {},
+	"protocols":           {"protocols/durable"},
+	"protocols/durable":   {}, // file access that all floors use; it knows nothing of the content
+	"bus":                 {"schemas", "protocols/durable"},
+	"bus/hubtest":         {"bus", "schemas", "protocols"}, // support for tests
+	"actors":              {"bus", "schemas", "protocols/durable"},
+	"actors/*":            {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "actors/mqttclientid", "actors/uplink", "schemas", "protocols"},
+	"actors/accessdoor":   {"actors", "schemas", "protocols"},                                           // not a kind: shared by some kinds
+	"actors/modbusdoor":   {"actors", "actors/accessdoor", "actors/modbuslink", "schemas", "protocols"}, // not a kind: shared by some kinds; it admits clients as other doors do, and traces frames as links do
+	"actors/modbuslink":   {"actors", "schemas", "protocols"},                                           // likewise
+	"actors/mqttdoor":     {"actors", "schemas", "protocols"},                                           // likewise
+	"actors/mqttclientid": {"schemas", "protocols"},                                                     // likewise
+	"actors/uplink":       {"actors", "schemas", "protocols"},                                           // likewise
+	"actors/actorstest":   {"actors", "bus", "schemas", "supervisor", "protocols", "protocols/durable"}, // support for tests
+	"supervisor":          {"actors", "bus", "schemas", "protocols/durable"},
+	"cmd":                 {"actors", "actors/*", "actors/accessdoor", "supervisor", "bus", "schemas", "protocols", "protocols/durable"},
 }
 
 // beside lists folders outside these floors: they may import everything, and nothing in the floors

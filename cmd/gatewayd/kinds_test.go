@@ -89,7 +89,7 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 }
 
 // shared are the folders of actors that are not kinds.
-var shared = []string{"accessdoor", "actorstest", "modbusdoor", "modbuslink", "mqttdoor", "mqttseat", "uplink"}
+var shared = []string{"accessdoor", "actorstest", "modbusdoor", "modbuslink", "mqttdoor", "mqttclientid", "uplink"}
 
 // The list is sorted, has no duplicates, and contains every other folder of actors.
 func TestKindsAreListed(t *testing.T) {

@@ -78,7 +78,7 @@ func (x *trial) start(change func(*uplinkv1.Sending), files *tlsv1.Client) {
 	x.Helper()
 	cfg := x.far.Config(x.link.address(), files)
 	s := cfg.GetSend()
-	s.Flush, s.Retry, s.Timeout, s.BatchRecords = durationpb.New(0), durationpb.New(5*time.Millisecond), durationpb.New(20*time.Second), 20
+	s.Flush, s.MaxBackoff, s.Timeout, s.BatchRecords = durationpb.New(0), durationpb.New(5*time.Millisecond), durationpb.New(20*time.Second), 20
 	if change != nil {
 		change(s)
 	}
@@ -211,7 +211,7 @@ func flapping(x *trial) {
 	x.start(func(s *uplinkv1.Sending) {
 		if *flap >= time.Minute {
 			every = 2 * time.Second
-			s.Retry = durationpb.New(time.Second)
+			s.MaxBackoff = durationpb.New(time.Second)
 		}
 	}, nil)
 	clock := time.NewTicker(every)

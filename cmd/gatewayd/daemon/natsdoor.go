@@ -132,7 +132,7 @@ func LeafOf(c *gatewayv1.Bus) *bus.Leaf {
 		return nil
 	}
 	out := &bus.Leaf{URLs: l.Urls, Key: l.NkeyFile, Credentials: l.CredsFile, Calls: l.Calls, Tracks: l.Tracks, Reconnect: l.Reconnect.AsDuration()}
-	for _, class := range l.Hears {
+	for _, class := range l.Subscribe {
 		out.Hears = append(out.Hears, bus.Class(class))
 	}
 	return out

@@ -32,7 +32,7 @@ type ClaimDoor struct {
 	// host:port to listen on, with TLS, until the gateway is claimed.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
 	// How long the code shown at each start is valid.
-	Lasts *durationpb.Duration `protobuf:"bytes,2,opt,name=lasts,proto3" json:"lasts,omitempty"`
+	CodeLifetime *durationpb.Duration `protobuf:"bytes,2,opt,name=code_lifetime,json=codeLifetime,proto3" json:"code_lifetime,omitempty"`
 	// The gateway has been claimed; set by gatewayd claim. The listener is closed.
 	Claimed       bool `protobuf:"varint,3,opt,name=claimed,proto3" json:"claimed,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -76,9 +76,9 @@ func (x *ClaimDoor) GetListen() string {
 	return ""
 }
 
-func (x *ClaimDoor) GetLasts() *durationpb.Duration {
+func (x *ClaimDoor) GetCodeLifetime() *durationpb.Duration {
 	if x != nil {
-		return x.Lasts
+		return x.CodeLifetime
 	}
 	return nil
 }
@@ -158,10 +158,10 @@ var File_access_v1_claim_proto protoreflect.FileDescriptor
 
 const file_access_v1_claim_proto_rawDesc = "" +
 	"\n" +
-	"\x15access/v1/claim.proto\x12\taccess.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x01\n" +
+	"\x15access/v1/claim.proto\x12\taccess.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x01\n" +
 	"\tClaimDoor\x123\n" +
-	"\x06listen\x18\x01 \x01(\tB\x1b\x8a\xb5\x18\x17\x12\x0e127.0.0.1:4280b\x03tcph\x01R\x06listen\x12K\n" +
-	"\x05lasts\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x021h\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00u\"AR\x05lasts\x12\x18\n" +
+	"\x06listen\x18\x01 \x01(\tB\x1b\x8a\xb5\x18\x17\x12\x0e127.0.0.1:4280b\x03tcph\x01R\x06listen\x12Z\n" +
+	"\rcode_lifetime\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x021h\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00u\"AR\fcodeLifetime\x12\x18\n" +
 	"\aclaimed\x18\x03 \x01(\bR\aclaimed\"i\n" +
 	"\aClaimed\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
@@ -188,7 +188,7 @@ var file_access_v1_claim_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
 }
 var file_access_v1_claim_proto_depIdxs = []int32{
-	2, // 0: access.v1.ClaimDoor.lasts:type_name -> google.protobuf.Duration
+	2, // 0: access.v1.ClaimDoor.code_lifetime:type_name -> google.protobuf.Duration
 	3, // 1: access.v1.Claimed.time:type_name -> google.protobuf.Timestamp
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type

@@ -249,7 +249,7 @@ type Way struct {
 	// Where to cancel it.
 	Cancel string `protobuf:"bytes,4,opt,name=cancel,proto3" json:"cancel,omitempty"`
 	// Where a leaf is published.
-	Hear          string `protobuf:"bytes,5,opt,name=hear,proto3" json:"hear,omitempty"`
+	Subscribe     string `protobuf:"bytes,5,opt,name=subscribe,proto3" json:"subscribe,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -312,9 +312,9 @@ func (x *Way) GetCancel() string {
 	return ""
 }
 
-func (x *Way) GetHear() string {
+func (x *Way) GetSubscribe() string {
 	if x != nil {
-		return x.Hear
+		return x.Subscribe
 	}
 	return ""
 }
@@ -337,13 +337,13 @@ const file_actor_v1_catalogue_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
 	"\x03doc\x18\x02 \x01(\tR\x03doc\x12\x1a\n" +
 	"\bservices\x18\x03 \x03(\tR\bservices\x12\x16\n" +
-	"\x06actors\x18\x04 \x03(\tR\x06actors\"q\n" +
+	"\x06actors\x18\x04 \x03(\tR\x06actors\"{\n" +
 	"\x03Way\x12\x12\n" +
 	"\x04door\x18\x01 \x01(\tR\x04door\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x16\n" +
 	"\x06answer\x18\x03 \x01(\tR\x06answer\x12\x16\n" +
-	"\x06cancel\x18\x04 \x01(\tR\x06cancel\x12\x12\n" +
-	"\x04hear\x18\x05 \x01(\tR\x04hearB#Z!gatewayd/schemas/actor/v1;actorv1b\x06proto3"
+	"\x06cancel\x18\x04 \x01(\tR\x06cancel\x12\x1c\n" +
+	"\tsubscribe\x18\x05 \x01(\tR\tsubscribeB#Z!gatewayd/schemas/actor/v1;actorv1b\x06proto3"
 
 var (
 	file_actor_v1_catalogue_proto_rawDescOnce sync.Once

@@ -32,7 +32,7 @@ type (
 		Call   string `json:"call,omitempty"`
 		Answer string `json:"answer,omitempty"`
 		Cancel string `json:"cancel,omitempty"`
-		Hear   string `json:"hear,omitempty"`
+		Hear   string `json:"subscribe,omitempty"`
 	}
 )
 
@@ -43,7 +43,7 @@ func (x *Index) AppendJSON(b []byte) ([]byte, error) {
 		m.Kinds = append(m.Kinds, kindJSON{k.Kind, k.Doc, k.Services, k.Actors})
 	}
 	for _, w := range x.Ways {
-		m.Ways = append(m.Ways, wayJSON{w.Door, w.Call, w.Answer, w.Cancel, w.Hear})
+		m.Ways = append(m.Ways, wayJSON{w.Door, w.Call, w.Answer, w.Cancel, w.Subscribe})
 	}
 	return appended(b, m)
 }

@@ -42,7 +42,7 @@ type BusLeaf struct {
 	Tls *v1.Client `protobuf:"bytes,4,opt,name=tls,proto3" json:"tls,omitempty"`
 	// Classes to which the hub may subscribe: data, event, state, track, trace. Messages are only
 	// sent while somebody at the hub subscribes. Empty: all but trace.
-	Hears []string `protobuf:"bytes,5,rep,name=hears,proto3" json:"hears,omitempty"`
+	Subscribe []string `protobuf:"bytes,5,rep,name=subscribe,proto3" json:"subscribe,omitempty"`
 	// Commands that the hub may send, as filters like cmd/field/#; empty: none. Their caller is
 	// nats/hub in firewalls and audit logs.
 	Calls []string `protobuf:"bytes,6,rep,name=calls,proto3" json:"calls,omitempty"`
@@ -114,9 +114,9 @@ func (x *BusLeaf) GetTls() *v1.Client {
 	return nil
 }
 
-func (x *BusLeaf) GetHears() []string {
+func (x *BusLeaf) GetSubscribe() []string {
 	if x != nil {
-		return x.Hears
+		return x.Subscribe
 	}
 	return nil
 }
@@ -147,14 +147,14 @@ var File_gateway_v1_leaf_proto protoreflect.FileDescriptor
 const file_gateway_v1_leaf_proto_rawDesc = "" +
 	"\n" +
 	"\x15gateway/v1/leaf.proto\x12\n" +
-	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\"\xcf\x04\n" +
+	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\"\xd7\x04\n" +
 	"\aBusLeaf\x12\x80\x01\n" +
 	"\x04urls\x18\x01 \x03(\tBl\x8a\xb5\x18h\b\x01!\x00\x00\x00\x00\x00\x000@*\x13(tls|nats)://[^/ ]+zFtls://host:port or nats://host:port, like \"tls://hub.example.com:7422\"R\x04urls\x12\x1b\n" +
 	"\tnkey_file\x18\x02 \x01(\tR\bnkeyFile\x12\x1d\n" +
 	"\n" +
 	"creds_file\x18\x03 \x01(\tR\tcredsFile\x12 \n" +
-	"\x03tls\x18\x04 \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12E\n" +
-	"\x05hears\x18\x05 \x03(\tB/\x8a\xb5\x18+!\x00\x00\x00\x00\x00\x00\x14@2\x04data2\x05event2\x05state2\x05track2\x05traceR\x05hears\x12h\n" +
+	"\x03tls\x18\x04 \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12M\n" +
+	"\tsubscribe\x18\x05 \x03(\tB/\x8a\xb5\x18+!\x00\x00\x00\x00\x00\x00\x14@2\x04data2\x05event2\x05state2\x05track2\x05traceR\tsubscribe\x12h\n" +
 	"\x05calls\x18\x06 \x03(\tBR\x8a\xb5\x18N!\x00\x00\x00\x00\x00\x00Y@*\x19cmd/[a-zA-Z0-9/+*-]*[#>]?z(a filter of commands, like \"cmd/field/#\"R\x05calls\x12]\n" +
 	"\x06tracks\x18\a \x03(\tBE\x8a\xb5\x18A!\x00\x00\x00\x00\x00\x00Y@*\x12[a-z0-9/+*-]*[#>]?z\"a filter of paths, like \"tracks/#\"R\x06tracks\x12S\n" +
 	"\treconnect\x18\b \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022s\x19\x00\x00\x00\x00\x00\x00\xe0?!\x00\x00\x00\x00\x00 \xac@R\treconnectB'Z%gatewayd/schemas/gateway/v1;gatewayv1b\x06proto3"

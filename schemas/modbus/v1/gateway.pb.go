@@ -37,9 +37,9 @@ type Gateway struct {
 	// Maximum number of connected masters from one address.
 	MaxMastersPerAddress uint32 `protobuf:"varint,4,opt,name=max_masters_per_address,json=maxMastersPerAddress,proto3" json:"max_masters_per_address,omitempty"`
 	// Close a connection without requests after this time.
-	Idle *durationpb.Duration `protobuf:"bytes,5,opt,name=idle,proto3" json:"idle,omitempty"`
+	IdleTimeout *durationpb.Duration `protobuf:"bytes,5,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	// Disconnect a master that does not read its answers for this long.
-	Slow *durationpb.Duration `protobuf:"bytes,6,opt,name=slow,proto3" json:"slow,omitempty"`
+	SendTimeout *durationpb.Duration `protobuf:"bytes,6,opt,name=send_timeout,json=sendTimeout,proto3" json:"send_timeout,omitempty"`
 	// Maximum number of requests in progress on one Modbus TCP connection; further ones are read
 	// later.
 	InFlight uint32 `protobuf:"varint,7,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
@@ -50,7 +50,7 @@ type Gateway struct {
 	Outstanding uint32 `protobuf:"varint,9,opt,name=outstanding,proto3" json:"outstanding,omitempty"`
 	// How long a request may wait for its turn before the master gets an exception that the line is
 	// busy.
-	Patience *durationpb.Duration `protobuf:"bytes,10,opt,name=patience,proto3" json:"patience,omitempty"`
+	QueueTimeout *durationpb.Duration `protobuf:"bytes,10,opt,name=queue_timeout,json=queueTimeout,proto3" json:"queue_timeout,omitempty"`
 	// Firewall that checks requests of masters through routes with link; empty: none. Requests
 	// through routes with to are checked by the unit's own firewall.
 	Firewall string `protobuf:"bytes,11,opt,name=firewall,proto3" json:"firewall,omitempty"`
@@ -120,16 +120,16 @@ func (x *Gateway) GetMaxMastersPerAddress() uint32 {
 	return 0
 }
 
-func (x *Gateway) GetIdle() *durationpb.Duration {
+func (x *Gateway) GetIdleTimeout() *durationpb.Duration {
 	if x != nil {
-		return x.Idle
+		return x.IdleTimeout
 	}
 	return nil
 }
 
-func (x *Gateway) GetSlow() *durationpb.Duration {
+func (x *Gateway) GetSendTimeout() *durationpb.Duration {
 	if x != nil {
-		return x.Slow
+		return x.SendTimeout
 	}
 	return nil
 }
@@ -155,9 +155,9 @@ func (x *Gateway) GetOutstanding() uint32 {
 	return 0
 }
 
-func (x *Gateway) GetPatience() *durationpb.Duration {
+func (x *Gateway) GetQueueTimeout() *durationpb.Duration {
 	if x != nil {
-		return x.Patience
+		return x.QueueTimeout
 	}
 	return nil
 }
@@ -465,20 +465,20 @@ var File_modbus_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x17modbus/v1/gateway.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/server.proto\"\xfa\x05\n" +
+	"\x17modbus/v1/gateway.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/server.proto\"\xa1\x06\n" +
 	"\aGateway\x12$\n" +
 	"\x03tcp\x18\x01 \x03(\v2\x12.modbus.v1.TcpDoorR\x03tcp\x12-\n" +
 	"\x06serial\x18\x02 \x03(\v2\x15.modbus.v1.SerialDoorR\x06serial\x12;\n" +
 	"\vmax_masters\x18\x03 \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0264\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x88\xc3@R\n" +
 	"maxMasters\x12Q\n" +
-	"\x17max_masters_per_address\x18\x04 \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0216\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x88\xc3@R\x14maxMastersPerAddress\x12I\n" +
-	"\x04idle\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x025m\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\x18\xf5@R\x04idle\x12I\n" +
-	"\x04slow\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x025s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0\x82@R\x04slow\x127\n" +
+	"\x17max_masters_per_address\x18\x04 \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0216\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x88\xc3@R\x14maxMastersPerAddress\x12X\n" +
+	"\fidle_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x025m\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\x18\xf5@R\vidleTimeout\x12X\n" +
+	"\fsend_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x025s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0\x82@R\vsendTimeout\x127\n" +
 	"\tin_flight\x18\a \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0216\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00P@R\binFlight\x127\n" +
 	"\x06routes\x18\b \x03(\v2\x10.modbus.v1.RouteB\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\xf0?R\x06routes\x12;\n" +
-	"\voutstanding\x18\t \x01(\rB\x19\x8a\xb5\x18\x15\x12\x012\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00@@R\voutstanding\x12Q\n" +
-	"\bpatience\x18\n" +
-	" \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x023s\x19\x9a\x99\x99\x99\x99\x99\xa9?!\x00\x00\x00\x00\x00\x00N@R\bpatience\x12;\n" +
+	"\voutstanding\x18\t \x01(\rB\x19\x8a\xb5\x18\x15\x12\x012\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00@@R\voutstanding\x12Z\n" +
+	"\rqueue_timeout\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x023s\x19\x9a\x99\x99\x99\x99\x99\xa9?!\x00\x00\x00\x00\x00\x00N@R\fqueueTimeout\x12;\n" +
 	"\bfirewall\x18\v \x01(\tB\x1f\x8a\xb5\x18\x1bB\x19modbus.v1.FirewallServiceR\bfirewall\x125\n" +
 	"\x06access\x18\f \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\"\xdd\x04\n" +
 	"\x05Route\x12%\n" +
@@ -536,10 +536,10 @@ var file_modbus_v1_gateway_proto_goTypes = []any{
 var file_modbus_v1_gateway_proto_depIdxs = []int32{
 	4,  // 0: modbus.v1.Gateway.tcp:type_name -> modbus.v1.TcpDoor
 	5,  // 1: modbus.v1.Gateway.serial:type_name -> modbus.v1.SerialDoor
-	6,  // 2: modbus.v1.Gateway.idle:type_name -> google.protobuf.Duration
-	6,  // 3: modbus.v1.Gateway.slow:type_name -> google.protobuf.Duration
+	6,  // 2: modbus.v1.Gateway.idle_timeout:type_name -> google.protobuf.Duration
+	6,  // 3: modbus.v1.Gateway.send_timeout:type_name -> google.protobuf.Duration
 	1,  // 4: modbus.v1.Gateway.routes:type_name -> modbus.v1.Route
-	6,  // 5: modbus.v1.Gateway.patience:type_name -> google.protobuf.Duration
+	6,  // 5: modbus.v1.Gateway.queue_timeout:type_name -> google.protobuf.Duration
 	6,  // 6: modbus.v1.Route.cache:type_name -> google.protobuf.Duration
 	6,  // 7: modbus.v1.Route.timeout:type_name -> google.protobuf.Duration
 	6,  // 8: modbus.v1.Route.rest:type_name -> google.protobuf.Duration

@@ -44,10 +44,10 @@ type SerialLine struct {
 	Rs485 *Rs485 `protobuf:"bytes,7,opt,name=rs485,proto3" json:"rs485,omitempty"`
 	// Silence after a broadcast, to give units time to act on it.
 	Turnaround *durationpb.Duration `protobuf:"bytes,8,opt,name=turnaround,proto3" json:"turnaround,omitempty"`
-	// Silence before each frame; absent: as the specification requires (3.5 characters, 1.75 ms above
+	// Pause before each frame; absent: as the specification requires (3.5 characters, 1.75 ms above
 	// 19200 Bd). 0: the port is a pseudo terminal or a native USB device, where frames are not
 	// separated by time and take no line time.
-	Silence *durationpb.Duration `protobuf:"bytes,9,opt,name=silence,proto3" json:"silence,omitempty"`
+	InterFrameDelay *durationpb.Duration `protobuf:"bytes,9,opt,name=inter_frame_delay,json=interFrameDelay,proto3" json:"inter_frame_delay,omitempty"`
 	// Whether to refuse a config whose polls need more time than is available; allow: the slowest
 	// scan groups are read when there is time.
 	Overload      string `protobuf:"bytes,10,opt,name=overload,proto3" json:"overload,omitempty"`
@@ -141,9 +141,9 @@ func (x *SerialLine) GetTurnaround() *durationpb.Duration {
 	return nil
 }
 
-func (x *SerialLine) GetSilence() *durationpb.Duration {
+func (x *SerialLine) GetInterFrameDelay() *durationpb.Duration {
 	if x != nil {
-		return x.Silence
+		return x.InterFrameDelay
 	}
 	return nil
 }
@@ -1876,7 +1876,7 @@ var File_modbus_v1_modbus_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\n" +
-	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/budget.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\x1a\x14modbus/v1/scan.proto\x1a\x18modbus/v1/security.proto\x1a\x15modbus/v1/trace.proto\"\xad\x04\n" +
+	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/budget.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\x1a\x14modbus/v1/scan.proto\x1a\x18modbus/v1/security.proto\x1a\x15modbus/v1/trace.proto\"\xbf\x04\n" +
 	"\n" +
 	"SerialLine\x12%\n" +
 	"\x04port\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?p\x01R\x04port\x125\n" +
@@ -1888,8 +1888,8 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x05rs485\x18\a \x01(\v2\x10.modbus.v1.Rs485R\x05rs485\x12O\n" +
 	"\n" +
 	"turnaround\x18\b \x01(\v2\x19.google.protobuf.DurationB\x14\x8a\xb5\x18\x10\x12\x05100ms!\x00\x00\x00\x00\x00\x00$@R\n" +
-	"turnaround\x12B\n" +
-	"\asilence\x18\t \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00\xf0?R\asilence\x127\n" +
+	"turnaround\x12T\n" +
+	"\x11inter_frame_delay\x18\t \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00\xf0?R\x0finterFrameDelay\x127\n" +
 	"\boverload\x18\n" +
 	" \x01(\tB\x1b\x8a\xb5\x18\x17\x12\x06refuse2\x06refuse2\x05allowR\boverload\"\x93\x02\n" +
 	"\x05Rs485\x12*\n" +
@@ -2150,7 +2150,7 @@ var file_modbus_v1_modbus_proto_goTypes = []any{
 var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	1,  // 0: modbus.v1.SerialLine.rs485:type_name -> modbus.v1.Rs485
 	21, // 1: modbus.v1.SerialLine.turnaround:type_name -> google.protobuf.Duration
-	21, // 2: modbus.v1.SerialLine.silence:type_name -> google.protobuf.Duration
+	21, // 2: modbus.v1.SerialLine.inter_frame_delay:type_name -> google.protobuf.Duration
 	21, // 3: modbus.v1.Rs485.delay_before:type_name -> google.protobuf.Duration
 	21, // 4: modbus.v1.Rs485.delay_after:type_name -> google.protobuf.Duration
 	21, // 5: modbus.v1.TcpLink.connect_timeout:type_name -> google.protobuf.Duration

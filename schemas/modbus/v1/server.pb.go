@@ -38,9 +38,9 @@ type Server struct {
 	// Maximum number of connected masters from one address.
 	MaxMastersPerAddress uint32 `protobuf:"varint,4,opt,name=max_masters_per_address,json=maxMastersPerAddress,proto3" json:"max_masters_per_address,omitempty"`
 	// Close a connection without requests after this time.
-	Idle *durationpb.Duration `protobuf:"bytes,5,opt,name=idle,proto3" json:"idle,omitempty"`
+	IdleTimeout *durationpb.Duration `protobuf:"bytes,5,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	// Disconnect a master that does not read its answers for this long.
-	Slow *durationpb.Duration `protobuf:"bytes,6,opt,name=slow,proto3" json:"slow,omitempty"`
+	SendTimeout *durationpb.Duration `protobuf:"bytes,6,opt,name=send_timeout,json=sendTimeout,proto3" json:"send_timeout,omitempty"`
 	// Maximum number of requests in progress on one Modbus TCP connection; further ones are read
 	// later.
 	InFlight uint32 `protobuf:"varint,7,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
@@ -124,16 +124,16 @@ func (x *Server) GetMaxMastersPerAddress() uint32 {
 	return 0
 }
 
-func (x *Server) GetIdle() *durationpb.Duration {
+func (x *Server) GetIdleTimeout() *durationpb.Duration {
 	if x != nil {
-		return x.Idle
+		return x.IdleTimeout
 	}
 	return nil
 }
 
-func (x *Server) GetSlow() *durationpb.Duration {
+func (x *Server) GetSendTimeout() *durationpb.Duration {
 	if x != nil {
-		return x.Slow
+		return x.SendTimeout
 	}
 	return nil
 }
@@ -1212,15 +1212,15 @@ var File_modbus_v1_server_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_server_proto_rawDesc = "" +
 	"\n" +
-	"\x16modbus/v1/server.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16modbus/v1/modbus.proto\x1a\x15modbus/v1/trace.proto\"\x8e\a\n" +
+	"\x16modbus/v1/server.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16modbus/v1/modbus.proto\x1a\x15modbus/v1/trace.proto\"\xac\a\n" +
 	"\x06Server\x12$\n" +
 	"\x03tcp\x18\x01 \x03(\v2\x12.modbus.v1.TcpDoorR\x03tcp\x12-\n" +
 	"\x06serial\x18\x02 \x03(\v2\x15.modbus.v1.SerialDoorR\x06serial\x12;\n" +
 	"\vmax_masters\x18\x03 \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0264\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x88\xc3@R\n" +
 	"maxMasters\x12Q\n" +
-	"\x17max_masters_per_address\x18\x04 \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0216\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x88\xc3@R\x14maxMastersPerAddress\x12I\n" +
-	"\x04idle\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x025m\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\x18\xf5@R\x04idle\x12I\n" +
-	"\x04slow\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x025s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0\x82@R\x04slow\x127\n" +
+	"\x17max_masters_per_address\x18\x04 \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0216\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x88\xc3@R\x14maxMastersPerAddress\x12X\n" +
+	"\fidle_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x025m\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\x18\xf5@R\vidleTimeout\x12X\n" +
+	"\fsend_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x025s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0\x82@R\vsendTimeout\x127\n" +
 	"\tin_flight\x18\a \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0216\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00P@R\binFlight\x12$\n" +
 	"\x04unit\x18\b \x01(\rB\x10\x8a\xb5\x18\f\x12\x011!\x00\x00\x00\x00\x00\xe0o@R\x04unit\x12D\n" +
 	"\amissing\x18\t \x01(\tB*\x8a\xb5\x18&\x12\texception2\texception2\x04last2\bsentinelR\amissing\x12E\n" +
@@ -1358,8 +1358,8 @@ var file_modbus_v1_server_proto_goTypes = []any{
 var file_modbus_v1_server_proto_depIdxs = []int32{
 	1,  // 0: modbus.v1.Server.tcp:type_name -> modbus.v1.TcpDoor
 	3,  // 1: modbus.v1.Server.serial:type_name -> modbus.v1.SerialDoor
-	12, // 2: modbus.v1.Server.idle:type_name -> google.protobuf.Duration
-	12, // 3: modbus.v1.Server.slow:type_name -> google.protobuf.Duration
+	12, // 2: modbus.v1.Server.idle_timeout:type_name -> google.protobuf.Duration
+	12, // 3: modbus.v1.Server.send_timeout:type_name -> google.protobuf.Duration
 	12, // 4: modbus.v1.Server.max_age:type_name -> google.protobuf.Duration
 	12, // 5: modbus.v1.Server.write_timeout:type_name -> google.protobuf.Duration
 	4,  // 6: modbus.v1.Server.points:type_name -> modbus.v1.ServedPoint

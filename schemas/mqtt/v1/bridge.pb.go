@@ -53,14 +53,14 @@ type Bridge struct {
 	KeepAlive *durationpb.Duration `protobuf:"bytes,8,opt,name=keep_alive,json=keepAlive,proto3" json:"keep_alive,omitempty"`
 	// How long the outside broker keeps incoming messages while the gateway is disconnected; 0s: not
 	// at all.
-	Session *durationpb.Duration `protobuf:"bytes,9,opt,name=session,proto3" json:"session,omitempty"`
+	SessionExpiry *durationpb.Duration `protobuf:"bytes,9,opt,name=session_expiry,json=sessionExpiry,proto3" json:"session_expiry,omitempty"`
 	// Topic at the outside broker with the retained status of the gateway: online or offline. Empty:
 	// none.
 	StatusTopic string `protobuf:"bytes,10,opt,name=status_topic,json=statusTopic,proto3" json:"status_topic,omitempty"`
 	// Maximum pause between attempts to connect.
 	MaxBackoff *durationpb.Duration `protobuf:"bytes,11,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
 	// Maximum number of unacknowledged messages in flight.
-	Window uint32 `protobuf:"varint,12,opt,name=window,proto3" json:"window,omitempty"`
+	InFlight uint32 `protobuf:"varint,12,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
 	// Maximum size of a message, in either direction.
 	MaxPayload uint32 `protobuf:"varint,13,opt,name=max_payload,json=maxPayload,proto3" json:"max_payload,omitempty"`
 	// Messages that may wait in memory to be written to disk; beyond that the oldest are dropped.
@@ -162,9 +162,9 @@ func (x *Bridge) GetKeepAlive() *durationpb.Duration {
 	return nil
 }
 
-func (x *Bridge) GetSession() *durationpb.Duration {
+func (x *Bridge) GetSessionExpiry() *durationpb.Duration {
 	if x != nil {
-		return x.Session
+		return x.SessionExpiry
 	}
 	return nil
 }
@@ -183,9 +183,9 @@ func (x *Bridge) GetMaxBackoff() *durationpb.Duration {
 	return nil
 }
 
-func (x *Bridge) GetWindow() uint32 {
+func (x *Bridge) GetInFlight() uint32 {
 	if x != nil {
-		return x.Window
+		return x.InFlight
 	}
 	return 0
 }
@@ -821,7 +821,7 @@ var File_mqtt_v1_bridge_proto protoreflect.FileDescriptor
 
 const file_mqtt_v1_bridge_proto_rawDesc = "" +
 	"\n" +
-	"\x14mqtt/v1/bridge.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\"\x98\b\n" +
+	"\x14mqtt/v1/bridge.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\"\xaa\b\n" +
 	"\x06Bridge\x12|\n" +
 	"\x03url\x18\x01 \x01(\tBj\x8a\xb5\x18f\b\x01*\x18(tcp|ssl)://[^/]+:[0-9]+zHtcp://host:port or ssl://host:port, like \"ssl://broker.example.com:8883\"R\x03url\x12$\n" +
 	"\x05login\x18\x02 \x01(\v2\x0e.mqtt.v1.LoginR\x05login\x12 \n" +
@@ -832,13 +832,13 @@ const file_mqtt_v1_bridge_proto_rawDesc = "" +
 	"\x02in\x18\x06 \x03(\v2\x11.mqtt.v1.BridgeInR\x02in\x12f\n" +
 	"\bdiscover\x18\a \x03(\tBJ\x8a\xb5\x18F*\x06[^$].*z<a filter of topics that does not begin with $, like \"tele/#\"R\bdiscover\x12U\n" +
 	"\n" +
-	"keep_alive\x18\b \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0330s\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\tkeepAlive\x12F\n" +
-	"\asession\x18\t \x01(\v2\x19.google.protobuf.DurationB\x11\x8a\xb5\x18\r\x12\x020s!\x00\x00\x00\x00\x00u\"AR\asession\x12\x86\x01\n" +
+	"keep_alive\x18\b \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0330s\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\tkeepAlive\x12S\n" +
+	"\x0esession_expiry\x18\t \x01(\v2\x19.google.protobuf.DurationB\x11\x8a\xb5\x18\r\x12\x020s!\x00\x00\x00\x00\x00u\"AR\rsessionExpiry\x12\x86\x01\n" +
 	"\fstatus_topic\x18\n" +
 	" \x01(\tBc\x8a\xb5\x18_*\x0f([^+#$][^+#]*)?zLa topic without + and # that does not begin with $, like \"tele/plug-3/STATE\"R\vstatusTopic\x12V\n" +
 	"\vmax_backoff\x18\v \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x021m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\n" +
-	"maxBackoff\x122\n" +
-	"\x06window\x18\f \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0220\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\x06window\x12B\n" +
+	"maxBackoff\x127\n" +
+	"\tin_flight\x18\f \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0220\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\binFlight\x12B\n" +
 	"\vmax_payload\x18\r \x01(\rB!\x8a\xb5\x18\x1d\x12\x06262144\x19\x00\x00\x00\x00\x00\x00\x90@!\x00\x00\x00\x00\x00\x000A:\x01BR\n" +
 	"maxPayload\x12>\n" +
 	"\x06buffer\x18\x0e \x01(\rB&\x8a\xb5\x18\"\x12\x042000\x19\x00\x00\x00\x00\x00\x00$@!\x00\x00\x00\x00\x00j\xf8@:\bmessagesR\x06buffer\"\xed\x02\n" +
@@ -925,7 +925,7 @@ var file_mqtt_v1_bridge_proto_depIdxs = []int32{
 	1,  // 2: mqtt.v1.Bridge.out:type_name -> mqtt.v1.BridgeOut
 	2,  // 3: mqtt.v1.Bridge.in:type_name -> mqtt.v1.BridgeIn
 	10, // 4: mqtt.v1.Bridge.keep_alive:type_name -> google.protobuf.Duration
-	10, // 5: mqtt.v1.Bridge.session:type_name -> google.protobuf.Duration
+	10, // 5: mqtt.v1.Bridge.session_expiry:type_name -> google.protobuf.Duration
 	10, // 6: mqtt.v1.Bridge.max_backoff:type_name -> google.protobuf.Duration
 	5,  // 7: mqtt.v1.BridgeStatusResponse.state:type_name -> mqtt.v1.BridgeState
 	11, // 8: mqtt.v1.BridgeStatusResponse.oldest:type_name -> google.protobuf.Timestamp

@@ -47,7 +47,7 @@ type Sending struct {
 	// How long the far end may take to acknowledge a batch.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Maximum pause between attempts to connect.
-	Retry *durationpb.Duration `protobuf:"bytes,8,opt,name=retry,proto3" json:"retry,omitempty"`
+	MaxBackoff *durationpb.Duration `protobuf:"bytes,8,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
 	// If records are waiting and nothing is acknowledged for this long, the event silent is
 	// published. 0s: never.
 	Silence *durationpb.Duration `protobuf:"bytes,9,opt,name=silence,proto3" json:"silence,omitempty"`
@@ -152,9 +152,9 @@ func (x *Sending) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
-func (x *Sending) GetRetry() *durationpb.Duration {
+func (x *Sending) GetMaxBackoff() *durationpb.Duration {
 	if x != nil {
-		return x.Retry
+		return x.MaxBackoff
 	}
 	return nil
 }
@@ -1394,7 +1394,7 @@ var File_uplink_v1_uplink_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\n" +
-	"\x16uplink/v1/uplink.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x06\n" +
+	"\x16uplink/v1/uplink.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x06\n" +
 	"\aSending\x12%\n" +
 	"\x06tracks\x18\x01 \x03(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00p@R\x06tracks\x124\n" +
 	"\x05rules\x18\x02 \x03(\v2\x0f.uplink.v1.RuleB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00@\x8f@R\x05rules\x12/\n" +
@@ -1403,8 +1403,9 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\vbatch_bytes\x18\x05 \x01(\rB!\x8a\xb5\x18\x1d\x12\x06262144\x19\x00\x00\x00\x00\x00\x00p@!\x00\x00\x00\x00\x00\x00PA:\x01BR\n" +
 	"batchBytes\x12B\n" +
 	"\x05flush\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x11\x8a\xb5\x18\r\x12\x021s!\x00\x00\x00\x00\x00\x18\xf5@R\x05flush\x12P\n" +
-	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0330s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00 \xac@R\atimeout\x12K\n" +
-	"\x05retry\x18\b \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x18\xf5@R\x05retry\x12G\n" +
+	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0330s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00 \xac@R\atimeout\x12V\n" +
+	"\vmax_backoff\x18\b \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x18\xf5@R\n" +
+	"maxBackoff\x12G\n" +
 	"\asilence\x18\t \x01(\v2\x19.google.protobuf.DurationB\x12\x8a\xb5\x18\x0e\x12\x0315m!\x00\x00\x00\x00\x80\xc6CAR\asilence\x12#\n" +
 	"\x05quiet\x18\n" +
 	" \x03(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x008@R\x05quiet\x12(\n" +
@@ -1554,7 +1555,7 @@ var file_uplink_v1_uplink_proto_depIdxs = []int32{
 	1,  // 0: uplink.v1.Sending.rules:type_name -> uplink.v1.Rule
 	14, // 1: uplink.v1.Sending.flush:type_name -> google.protobuf.Duration
 	14, // 2: uplink.v1.Sending.timeout:type_name -> google.protobuf.Duration
-	14, // 3: uplink.v1.Sending.retry:type_name -> google.protobuf.Duration
+	14, // 3: uplink.v1.Sending.max_backoff:type_name -> google.protobuf.Duration
 	14, // 4: uplink.v1.Sending.silence:type_name -> google.protobuf.Duration
 	2,  // 5: uplink.v1.Sending.budget:type_name -> uplink.v1.Budget
 	14, // 6: uplink.v1.Commands.timeout:type_name -> google.protobuf.Duration

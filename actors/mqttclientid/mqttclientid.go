@@ -1,6 +1,6 @@
-// Package mqttseat finds actors whose connections to an outside MQTT broker would displace each
+// Package mqttclientid finds actors whose connections to an outside MQTT broker would displace each
 // other: a broker accepts one client per client id and closes the earlier connection.
-package mqttseat
+package mqttclientid
 
 import (
 	"cmp"

@@ -1,10 +1,10 @@
-package mqttseat_test
+package mqttclientid_test
 
 import (
 	"strings"
 	"testing"
 
-	"gatewayd/actors/mqttseat"
+	"gatewayd/actors/mqttclientid"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
@@ -33,7 +33,7 @@ func TestDuplicates(t *testing.T) {
 		"uplink-tr50":      "",
 		"modbus-mqtt":      `uplinks/f login.client-id: "uplinks/e" comes to broker:8883 with the client id "y" as well`,
 	} {
-		found := mqttseat.Duplicates(kind, all)
+		found := mqttclientid.Duplicates(kind, all)
 		if want == "" {
 			if len(found) > 0 {
 				t.Errorf("%s: %v", kind, found)
@@ -73,7 +73,7 @@ func TestPerhapsTwice(t *testing.T) {
 		{at("u/b", "tcp://h:1883", ""), at("u/cloud", "tcp://h:1883", ""), "", false},
 		{at("u/a", "tcp://[::1]:1883", "x"), at("u/b", "tcp://[::1]:1883", "x"), `"u/a" comes to [::1]:1883`, false},
 	} {
-		found := mqttseat.Duplicates("mqtt-bridge", []schemas.Actor{x.a, x.b})
+		found := mqttclientid.Duplicates("mqtt-bridge", []schemas.Actor{x.a, x.b})
 		if x.want == "" && len(found) == 0 {
 			continue
 		}
