@@ -3,7 +3,6 @@ package serial
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -28,21 +27,30 @@ func Gone(err error) bool {
 }
 
 // Appeared waits until path exists and, if it is a link, its target exists too. It returns nil, or
-// the error of ctx. A re-plugged port is noticed within milliseconds if the directory supports
-// inotify, otherwise within 300 ms.
+// the error of ctx. A re-plugged port is noticed within milliseconds if its directory can be watched
+// by inotify, otherwise within 300 ms: the kernel limits the number of watches, and the directory may
+// be unreadable.
 func Appeared(ctx context.Context, path string) error {
 	if present(path) {
 		return nil
 	}
+	if err := notified(ctx, path); err == nil || ctx.Err() != nil {
+		return err
+	}
+	return Until(ctx, func() bool { return present(path) })
+}
+
+// notified is Appeared by inotify. Any error but that of ctx means that inotify does not work here.
+func notified(ctx context.Context, path string) error {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("port %s: watch its directory: %w", path, err)
+		return err
 	}
 	notices := os.NewFile(uintptr(fd), "inotify")
 	defer notices.Close()
 	raw, err := notices.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("port %s: watch its directory: %w", path, err)
+		return err
 	}
 	defer context.AfterFunc(ctx, func() { notices.Close() })()
 	buf := make([]byte, 4096)
@@ -54,7 +62,7 @@ func Appeared(ctx context.Context, path string) error {
 			return ctx.Err()
 		}
 		if err := errors.Join(closed, err); err != nil {
-			return fmt.Errorf("port %s: watch its directory: %w", path, err)
+			return err
 		}
 		if present(path) {
 			return nil
@@ -64,7 +72,7 @@ func Appeared(ctx context.Context, path string) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return fmt.Errorf("port %s: watch its directory: %w", path, err)
+			return err
 		}
 	}
 }

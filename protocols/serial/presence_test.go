@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -93,5 +94,34 @@ func TestAppearedEndsWithItsContext(t *testing.T) {
 		if err := serial.Appeared(ctx, filepath.Join(t.TempDir(), "absent/port")); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A kernel that allows no further inotify instance, 128 for each user by default, must not keep a
+// port away.
+func TestAppearedWithoutInotify(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "port")
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	// Without descriptors inotify fails in the same way, for this process only.
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &was) }()
+	found := make(chan error, 1)
+	go func() { found <- serial.Appeared(t.Context(), path) }()
+	select {
+	case err := <-found:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := os.Symlink("/dev/null", path); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-found; err != nil {
+		t.Error(err)
 	}
 }
