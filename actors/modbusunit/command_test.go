@@ -3,8 +3,10 @@ package modbusunit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +18,8 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/bus"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
+	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/sim"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -258,5 +262,77 @@ func TestALinkThatIsNotThere(t *testing.T) {
 	_, err = call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{})
 	if want := "unavailable: unit 7: not connected: 127.0.0.1:1: connection refused"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// Two callers who write different bits of one register at the same time do not undo each other's
+// write, also on a unit that does not know function 22.
+func TestBitsWrittenAtTheSameTime(t *testing.T) {
+	r := actorstest.New(t)
+	noFault(t, r)
+	register, functions := uint16(0), []uint8{}
+	r.Peer(linkPath, oldDevice(&register, &functions))
+	cfg := config()
+	cfg.Every, cfg.Points = ms(60_000), nil
+	const n = 16
+	for i := range uint32(n) {
+		cfg.Points = append(cfg.Points, &modbusv1.Point{Name: fmt.Sprintf("bit-%d", i), Address: 3, Type: "bool", Bit: &i})
+	}
+	r.Start(unitPath, modbusunit.Kind, cfg)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			_, err := call(r, "WritePoint", &modbusv1.WritePointRequest{
+				Point: fmt.Sprintf("bit-%d", i), Value: &modbusv1.WritePointRequest_Flag{Flag: true},
+			}, &modbusv1.WritePointResponse{})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if register != 1<<n-1 {
+		t.Errorf("the register is %016b", register)
+	}
+}
+
+// No other write is sent between the read and the write of a register of which bits are changed.
+func TestNoWriteComesBetween(t *testing.T) {
+	r := actorstest.New(t)
+	noFault(t, r)
+	register, functions := uint16(0), []uint8{}
+	var writes []uint16 // addresses of writes; 0 for each read of the register
+	answer := oldDevice(&register, &functions)
+	r.Peer(linkPath, func(msg any) any {
+		if ask, ok := msg.(*dispatch.Ask); ok && ask.Class <= schedule.Interactive && ask.Requests[0].Function != modbus.MaskWriteRegister {
+			at := ask.Requests[0].Address
+			if !ask.Requests[0].Write() {
+				at = 0
+			}
+			writes = append(writes, at)
+		}
+		return answer(msg)
+	})
+	cfg := config()
+	cfg.Every, cfg.Points = ms(60_000), cfg.Points[3:4]
+	r.Start(unitPath, modbusunit.Kind, cfg)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			if _, err := call(r, "WritePoint", &modbusv1.WritePointRequest{Point: "mode", Value: &modbusv1.WritePointRequest_Flag{Flag: true}}, &modbusv1.WritePointResponse{}); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			if _, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(40), Values: []uint32{1}}, &modbusv1.WriteRegistersResponse{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for i, at := range writes[:len(writes)-1] {
+		if at == 0 && writes[i+1] != 3 {
+			t.Fatalf("%v", writes)
+		}
 	}
 }

@@ -13,11 +13,22 @@ import (
 // it, whichever door it came from.
 func (u *unit) try(c *actors.Context, r modbus.Request, done then) { u.tryWithin(c, r, 0, done) }
 
-// tryWithin is like try, but the request must get its turn on the line within wait.
+// tryWithin is like try, but the request must get its turn on the line within wait. A write waits for
+// the end of a merge.
 func (u *unit) tryWithin(c *actors.Context, r modbus.Request, wait time.Duration, done then) {
+	if u.merging && r.Write() {
+		c.After(mergeTurn, held{func(c *actors.Context) { u.tryWithin(c, r, wait, done) }})
+		return
+	}
+	u.attempt(c, r, wait, (*actors.Context).Refuse, done)
+}
+
+// attempt is like tryWithin, but never waits for a merge. fail is called if the firewall denies the
+// request.
+func (u *unit) attempt(c *actors.Context, r modbus.Request, wait time.Duration, fail func(*actors.Context, error), done then) {
 	r.Unit = uint8(u.cfg.Unit)
 	u.gate.Try(c, u.cfg.Firewall, &modbusdoor.Attempt{
-		Request: r, Unit: c.Name(), Link: u.cfg.Link, Done: done, Fail: (*actors.Context).Refuse,
+		Request: r, Unit: c.Name(), Link: u.cfg.Link, Done: done, Fail: fail,
 		Send: func(c *actors.Context, r modbus.Request, done then) { u.send(c, r, wait, done) },
 	})
 }

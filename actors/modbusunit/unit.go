@@ -53,6 +53,7 @@ type unit struct {
 	breaker schedule.Breaker
 	probing bool
 	unmask  bool // the unit does not know function 22
+	merging bool // a merge is under way
 	gate    modbusdoor.Gate
 	asks    *budget.Unit // cached load on the link; nil: must be computed again
 
@@ -100,6 +101,8 @@ func (u *unit) Receive(c *actors.Context, msg any) error {
 		return u.start(c)
 	case tick:
 		u.tick(c, m.group)
+	case held:
+		m.then(c)
 	case dispatch.ShedNotice:
 		u.shed(c, m)
 	case *dispatch.Answer:

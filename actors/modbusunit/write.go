@@ -3,6 +3,7 @@ package modbusunit
 import (
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
@@ -176,14 +177,48 @@ func (u *unit) writePart(c *actors.Context, p points.Point, v points.Value) {
 	})
 }
 
+// merge reads the register, changes the bits of the point and writes it back. Between its read and
+// its write no other write is sent, because the one would undo the other.
 func (u *unit) merge(c *actors.Context, p points.Point, v points.Value) {
+	if u.merging {
+		c.After(mergeTurn, held{func(c *actors.Context) { u.merge(c, p, v) }})
+		return
+	}
+	u.merging = true
+	end := func(c *actors.Context, why error) {
+		u.merging = false
+		c.Refuse(why)
+	}
+	link, unit := u.cfg.Link, u.cfg.Unit
 	read := modbus.Request{Function: modbus.ReadHoldingRegisters, Address: p.Address, Quantity: 1}
-	u.request(c, read, func(c *actors.Context, r *dispatch.Result) {
-		data, err := p.Merge(r.Data, v)
-		if err != nil {
-			c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
+	u.attempt(c, read, 0, end, func(c *actors.Context, r *dispatch.Result) {
+		if r.Err != nil {
+			end(c, u.refusal(read, r))
 			return
 		}
-		u.request(c, registerWrite(p.Address, data), written)
+		data, err := p.Merge(r.Data, v)
+		switch {
+		case err != nil:
+			end(c, actors.Errorf(actors.InvalidArgument, "%s", err))
+			return
+		case link != u.cfg.Link || unit != u.cfg.Unit:
+			end(c, actors.Errorf(actors.Aborted, "not sent: the link or the address of the unit has changed meanwhile"))
+			return
+		}
+		write := registerWrite(p.Address, data)
+		u.attempt(c, write, 0, end, func(c *actors.Context, r *dispatch.Result) {
+			if r.Err != nil {
+				end(c, u.refusal(write, r))
+				return
+			}
+			u.merging = false
+			written(c, r)
+		})
 	})
 }
+
+// mergeTurn is how long a write waits before it checks again whether a merge is still under way.
+const mergeTurn = 5 * time.Millisecond
+
+// held is a write that waits for the end of a merge.
+type held struct{ then func(c *actors.Context) }
