@@ -2,6 +2,7 @@ package dtulink_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -321,4 +322,33 @@ func TestSocatIsTheDTU(t *testing.T) {
 	for range 10 {
 		reads(t, r, "a", 77)
 	}
+}
+
+// A DTU whose connection was handed to a link that hung is let go when the link begins anew: a DTU
+// that knows that it is connected does not dial again.
+func TestALinkThatHungLetsItsDTUGo(t *testing.T) {
+	r := actorstest.New(t)
+	at := listening(t, r, &modbusv1.DtuListener{})
+	a := linked(t, r, "a", &modbusv1.DtuLink{Registration: "1234"})
+	a.Drill("hang", 0, actorstest.Patience, func(error) {})
+	defer a.ClearDrill()
+	first, err := net.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	_, _ = first.Write([]byte("1234"))
+	r.Until("handed over", func() bool {
+		resp, err := actorstest.Call(r, dtus(t), "Callers", &modbusv1.CallersRequest{}, &modbusv1.CallersResponse{})
+		return err == nil && len(resp.Callers) == 1
+	})
+	a.Fence()
+	r.Spawn(a)
+	_ = first.SetReadDeadline(time.Now().Add(actorstest.Patience / 2))
+	if _, err := first.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the connection stays open: %v", err)
+	}
+	dials(t, at, "1234", modbus.RTUOverTCP, 5)
+	r.Until("connected", func() bool { return a.State() == actors.OK })
+	reads(t, r, "a", 5)
 }

@@ -67,9 +67,13 @@ func (l *listener) Receive(c *actors.Context, msg any) error {
 		l.port = m
 		c.OK()
 	case *dtu.Claim:
-		if err := l.desk.Claim(m, time.Now()); err != nil {
+		renewed, err := l.desk.Claim(m, time.Now())
+		if err != nil {
 			c.Refuse(err)
 			return nil
+		}
+		if !renewed && l.port != nil {
+			l.port.Retain(m)
 		}
 		c.Reply(dtu.Claimed{})
 	case dtu.Release:

@@ -65,22 +65,24 @@ type held struct {
 	until time.Time
 }
 
-// Claim makes or renews a claim. A claim that conflicts with that of another owner is refused.
-func (d *Desk) Claim(c *Claim, now time.Time) error {
+// Claim makes or renews a claim, which is the same c then. A claim that conflicts with that of another
+// owner is refused.
+func (d *Desk) Claim(c *Claim, now time.Time) (renewed bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name, other := range d.claims {
 		if now.After(other.until) {
 			delete(d.claims, name)
 		} else if name != c.Name && other.ID == c.ID && (c.ID != "" || other.Source.Overlaps(c.Source)) {
-			return fmt.Errorf("%s is claimed by %s already", c.what(), name)
+			return false, fmt.Errorf("%s is claimed by %s already", c.what(), name)
 		}
 	}
 	if d.claims == nil {
 		d.claims = map[string]held{}
 	}
+	renewed = d.claims[c.Name].Claim == c
 	d.claims[c.Name] = held{c, now.Add(Lease)}
-	return nil
+	return renewed, nil
 }
 
 func (c *Claim) what() string {

@@ -109,8 +109,8 @@ func (l *Listener) Calls() (calls []Call, pending int, refused uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.calls {
-		if c.name != "" {
-			calls = append(calls, Call{c.name, c.at, c.since})
+		if c.claim != nil {
+			calls = append(calls, Call{c.claim.Name, c.at, c.since})
 		}
 	}
 	return calls, l.pending, l.turned
@@ -118,10 +118,20 @@ func (l *Listener) Calls() (calls []Call, pending int, refused uint64) {
 
 // Drop closes the connections that were handed to an owner that no longer exists.
 func (l *Listener) Drop(name string) {
+	l.drop(func(c *Claim) bool { return c.Name == name })
+}
+
+// Retain closes the connections that were handed to the owner of a claim by an earlier claim: the
+// owner has begun anew and knows nothing of them.
+func (l *Listener) Retain(claim *Claim) {
+	l.drop(func(c *Claim) bool { return c.Name == claim.Name && c != claim })
+}
+
+func (l *Listener) drop(which func(*Claim) bool) {
 	l.mu.Lock()
 	var all []*call
 	for c := range l.calls {
-		if c.name == name {
+		if c.claim != nil && which(c.claim) {
 			all = append(all, c)
 		}
 	}
@@ -232,7 +242,7 @@ func (l *Listener) serve(c *call) *Refusal {
 		g.refusals++
 		l.turned++
 	} else {
-		c.name = claim.Name
+		c.claim = claim
 	}
 	l.mu.Unlock()
 	if claim == nil {
@@ -261,7 +271,7 @@ type call struct {
 	listener *Listener
 	at       netip.AddrPort
 	since    time.Time
-	name     string // its owner; guarded by the listener's lock
+	claim    *Claim // by which it was handed over; nil: it was not; guarded by the listener's lock
 	once     sync.Once
 }
 

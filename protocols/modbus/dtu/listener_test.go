@@ -45,7 +45,7 @@ func listen(t *testing.T, change func(*dtu.Config)) *rig {
 func (r *rig) claim(t *testing.T, name, id string) {
 	t.Helper()
 	c := &dtu.Claim{Name: name, ID: id, Hand: func(c *dtu.Caller) error { r.handed <- c; return nil }}
-	if err := r.desk.Claim(c, time.Now()); err != nil {
+	if _, err := r.desk.Claim(c, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -162,7 +162,7 @@ func TestLimits(t *testing.T) {
 func TestOwnerWhoIsGoneGetsNothing(t *testing.T) {
 	r := listen(t, nil)
 	gone := &dtu.Claim{Name: "a", ID: "1234", Hand: func(*dtu.Caller) error { return errors.New("over") }}
-	if err := r.desk.Claim(gone, time.Now()); err != nil {
+	if _, err := r.desk.Claim(gone, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	c := r.call(t, "1234")
@@ -186,7 +186,10 @@ func TestOwnerWhoIsGoneGetsNothing(t *testing.T) {
 
 func TestClaimsEnd(t *testing.T) {
 	d, now := &dtu.Desk{}, time.Now()
-	claim := func(name string, at time.Time) error { return d.Claim(&dtu.Claim{Name: name, ID: "1"}, at) }
+	claim := func(name string, at time.Time) error {
+		_, err := d.Claim(&dtu.Claim{Name: name, ID: "1"}, at)
+		return err
+	}
 	if claim("a", now) != nil || claim("b", now.Add(dtu.Lease)) == nil || claim("a", now.Add(dtu.Lease)) != nil {
 		t.Error("a claim lasts as long as its lease, and may be renewed")
 	}
@@ -233,7 +236,7 @@ func TestNoTwoClaimsMeanOneAddress(t *testing.T) {
 		for i := range rapid.IntRange(1, 20).Draw(t, "claims") {
 			addr := netip.AddrFrom4([4]byte{10, 0, 0, rapid.Byte().Draw(t, "last byte")})
 			source := netip.PrefixFrom(addr, rapid.IntRange(24, 32).Draw(t, "bits")).Masked()
-			if d.Claim(&dtu.Claim{Name: fmt.Sprint(i), Source: source}, now) == nil {
+			if _, err := d.Claim(&dtu.Claim{Name: fmt.Sprint(i), Source: source}, now); err == nil {
 				claimed = append(claimed, source)
 			}
 		}
