@@ -145,6 +145,28 @@ func (g Gate) Hear(ctx context.Context, filter string, say func(Delivery) bool) 
 	return err
 }
 
+// Last calls say with the stored state of each topic under filter until ctx ends or say returns an
+// error. A state that is published meanwhile may be passed twice, the newer one later.
+func (g Gate) Last(ctx context.Context, filter string, say func(Delivery) error) error {
+	pattern, err := bus.Pattern(g.l.cell.sys.Gateway, filter)
+	if err != nil {
+		return bus.Errorf(bus.InvalidArgument, "%s", err)
+	}
+	if err := g.open(); err != nil {
+		return err
+	}
+	b, ok := g.l.cell.sys.Bus.(keeper)
+	if !ok {
+		return bus.Errorf(bus.Unimplemented, "this bus keeps no states")
+	}
+	return b.Last(ctx, pattern, func(r bus.Record) error {
+		if topic, ok := bus.Topic(r.Subject); ok {
+			return say(Delivery{Topic: topic, ContentType: r.ContentType, Payload: r.Data, Kept: true})
+		}
+		return nil
+	})
+}
+
 // open returns an error if the life is over.
 func (g Gate) open() error {
 	if g.l.over() || g.l.done.Load() {

@@ -89,7 +89,7 @@ func Unmarshal(typ string, p []byte, m proto.Message) error {
 		}
 	}
 	if err != nil {
-		return Errorf(InvalidArgument, "%s is no %s: %s", typ, m.ProtoReflect().Descriptor().FullName(), oneLine(err.Error()))
+		return Errorf(InvalidArgument, "not a valid %s in %s: %s", m.ProtoReflect().Descriptor().FullName(), typ, oneLine(err.Error()))
 	}
 	return nil
 }

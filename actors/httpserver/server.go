@@ -151,6 +151,11 @@ func (s *server) config(c *actors.Context) web.Config {
 				return say(web.Said{Topic: m.Topic, ContentType: m.ContentType, Payload: m.Payload})
 			}))
 		},
+		Last: func(ctx context.Context, filter string, say func(web.Said) error) error {
+			return typed(gate.Last(ctx, filter, func(m actors.Delivery) error {
+				return say(web.Said{Topic: m.Topic, ContentType: m.ContentType, Payload: m.Payload})
+			}))
+		},
 		Pages: map[string]http.HandlerFunc{
 			"/healthz": healthz(gate), "/openapi.json": openapi(gate, c.Gateway()), "/catalogue.json": catalogue(gate),
 			"/metrics": web.Metrics(func() []web.Family { return append(families(gate.Reports()), modbusFamilies(tallies(gate, name))...) })},

@@ -61,7 +61,7 @@ func (f counter) Receive(c *actors.Context, msg any) error {
 		}
 		c.Reply(&erraticv1.MisbehaveResponse{})
 	case *erraticv1.CountRequest:
-		for i := range m.To {
+		for i := range m.To % 404 { // of 404 there is nothing to tell
 			if err := c.Request().Send(&erraticv1.CountResponse{Number: i + 1}); err != nil {
 				return err
 			}
@@ -95,11 +95,13 @@ func residents() *accessv1.Access {
 	return &accessv1.Access{
 		Roles: []*accessv1.Role{
 			{Name: "viewer", Allow: []string{"data/#", "state/#"}},
+			{Name: "fitter", Allow: []string{"state/field/#"}},
 			{Name: "operator", Allow: []string{"cmd/field/#", "data/#"}, Deny: []string{"cmd/+/+/Restart"}},
 		},
 		Identities: []*accessv1.Identity{
 			{Name: "vera", Roles: []string{"viewer"}, Password: access.Hash([]byte("vera's own"))},
 			{Name: "otto", Roles: []string{"operator"}, Tokens: []string{access.Digest("gwt_otto")}},
+			{Name: "pia", Roles: []string{"fitter"}, Tokens: []string{access.Digest("gwt_pia")}},
 		},
 	}
 }
@@ -134,6 +136,7 @@ func TestCurlCalls(t *testing.T) {
 		{[]string{"-d", `{}`, url + "/field/plc/modbus.v1.UnitService/Describe"}, `{"code":"not_found","message":"method Describe of field/plc is one of actor.v1.ActorService`},
 		{[]string{"-H", "Connect-Timeout-Ms: 200", "-d", `{"how":"hang"}`, url + "/cmd/field/plc/Misbehave"}, `{"code":"deadline_exceeded"`},
 		{[]string{"-d", `{"to":3}`, url + "/cmd/field/plc/Count"}, `{"code":"unimplemented","message":"this method has several answers`},
+		{[]string{"-d", `{"to":404}`, url + "/cmd/field/plc/Count"}, `{"code":"unimplemented","message":"this method has several answers`},
 		{[]string{"-H", "Accept: text/event-stream", "-d", `{"to":2}`, url + "/cmd/field/plc/Count"},
 			"event: answer\ndata: {\"number\":1}\n\nevent: answer\ndata: {\"number\":2}\n\nevent: end\ndata: {}\n\n"},
 		{[]string{url + "/"}, `{"code":"not_found"`},
@@ -326,6 +329,24 @@ func TestHears(t *testing.T) {
 	say(t, r, bus.Data, "field/meter")
 	if name, data, err := e.next(); name != "data/field/meter/points" || data != `{"of":"field/meter"}` {
 		t.Errorf("hears %q %q (%v)", name, data, err)
+	}
+}
+
+// A subscription to states begins with those that were published before it.
+func TestHearsStoredStates(t *testing.T) {
+	r, addr, _ := start(t, &webv1.Server{Access: "access"})
+	say(t, r, bus.State, "field/meter")
+	say(t, r, bus.State, "other/meter")
+	url := "http://" + addr + "/state/field/+/points"
+	if got := curl(t, "-m", "1", "-N", "-u", "vera:vera's own", url); !strings.HasPrefix(got, "event: state/field/meter/points\ndata: {\"of\":\"field/meter\"}\n\n:\n\n") {
+		t.Errorf("vera hears %q", got)
+	}
+	// Of a filter, only what the client may receive.
+	if got := curl(t, "-m", "1", "-N", "-H", "Authorization: Bearer gwt_otto", "http://"+addr+"/state/%23"); !strings.HasPrefix(got, `{"code":"permission_denied"`) {
+		t.Errorf("otto hears %q", got)
+	}
+	if got := curl(t, "-m", "1", "-N", "-H", "Authorization: Bearer gwt_pia", "http://"+addr+"/state/%23"); strings.Contains(got, "other") || !strings.Contains(got, "field/meter") {
+		t.Errorf("pia hears %q", got)
 	}
 }
 

@@ -65,14 +65,13 @@ func (s *Server) handlers() {
 		var answer *connect.Response[message]
 		err := s.carry(ctx, r.Header(), r.Msg, func(a Answer) error {
 			if a.Stream {
-				return connect.NewError(connect.CodeUnimplemented,
-					errors.New("this method has several answers: take application/connect+json, gRPC, or Accept: text/event-stream"))
+				return errStreams
 			}
 			answer = connect.NewResponse(&message{a.Payload})
 			return nil
 		})
 		if err == nil && answer == nil {
-			err = connect.NewError(connect.CodeInternal, errors.New("there was no answer"))
+			err = errStreams // which has ended without any
 		}
 		return answer, err
 	}, options...)
@@ -87,7 +86,7 @@ type callKey struct{}
 func (s *Server) carry(ctx context.Context, h http.Header, m *message, each func(Answer) error) error {
 	call, ok := ctx.Value(callKey{}).(Call)
 	if !ok {
-		return connect.NewError(connect.CodeInternal, errors.New("the call has lost its way"))
+		return connect.NewError(connect.CodeInternal, errors.New("the request does not name a call"))
 	}
 	call.ContentType = "application/json"
 	if typ := h.Get("Content-Type"); strings.Contains(typ, "proto") || typ == "application/grpc" || typ == "application/grpc-web" {
@@ -144,8 +143,12 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	plainError(w, err)
 }
 
-var errNoPlace = connect.NewError(connect.CodeNotFound, errors.New(
-	"there is nothing here: POST /PATH/SERVICE/METHOD or /cmd/PATH/METHOD calls, GET /data/… hears"))
+var (
+	errNoPlace = connect.NewError(connect.CodeNotFound, errors.New(
+		"no such resource: call a method with POST /cmd/PATH/METHOD or POST /PATH/SERVICE/METHOD, subscribe with GET /data/FILTER, or event, state or trace"))
+	errStreams = connect.NewError(connect.CodeUnimplemented, errors.New(
+		"this method has several answers: send Accept: text/event-stream, or use application/connect+json or gRPC"))
+)
 
 // route dispatches a request by its path.
 func (s *Server) route(w http.ResponseWriter, r *http.Request, id *access.Identity) {

@@ -25,10 +25,11 @@ const beat = 15 * time.Second
 // ahead is how many messages a client may fall behind.
 const ahead = 256
 
-// events streams the messages under a filter.
+// events streams the messages under a filter. States begin with the stored ones, so that the client
+// need not wait for a change.
 func (s *Server) events(w http.ResponseWriter, r *http.Request, id *access.Identity, filter string) {
 	if !s.may(id, filter) {
-		s.forbid(w, r, id, fmt.Errorf("%s may not hear %s", id.Name, filter))
+		s.forbid(w, r, id, fmt.Errorf("%s may not subscribe to %s", id.Name, filter))
 		return
 	}
 	said := make(chan Said, ahead)
@@ -47,6 +48,22 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, id *access.Ident
 	}
 	out, pulse := &sse{w: w}, time.NewTicker(beat)
 	defer pulse.Stop()
+	if strings.HasPrefix(filter, "state/") {
+		err := s.cfg.Last(r.Context(), filter, func(m Said) error {
+			if len(m.Payload) == 0 || !s.may(id, m.Topic) {
+				return nil
+			}
+			return out.send(m.Topic, m.ContentType, m.Payload)
+		})
+		switch {
+		case err == nil:
+		case out.begun:
+			return
+		default:
+			s.refuse(w, r, connectError(err))
+			return
+		}
+	}
 	for err = out.comment(); err == nil; {
 		select {
 		case m, ok := <-said:

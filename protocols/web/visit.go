@@ -53,7 +53,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			code = connect.CodeUnavailable
 		}
 		w.Header().Set("WWW-Authenticate", `Basic realm="gatewayd", charset="UTF-8"`)
-		s.refuse(w, r, connect.NewError(code, errors.New("who you are could not be told: show a token, a name and password, or a certificate")))
+		s.refuse(w, r, connect.NewError(code, errors.New("not authenticated: send a valid token, name and password, or client certificate")))
 		return
 	}
 	r, leave := s.note(w, r, id)

@@ -56,6 +56,9 @@ type Config struct {
 	// Hear passes the messages under a filter to say, one after the other, until ctx ends or say
 	// returns false. say does not block.
 	Hear func(ctx context.Context, filter string, say func(Said) bool) error
+	// Last passes the stored state of each topic under a filter of class state to say, until say
+	// returns an error.
+	Last func(ctx context.Context, filter string, say func(Said) error) error
 	// Pages are further handlers by path.
 	Pages map[string]http.HandlerFunc
 }
