@@ -153,7 +153,7 @@ func (l Ladder) backoff(n int, jitter float64) time.Duration {
 		return 0
 	}
 	d := l.MaxBackoff
-	if shift := n - 1; shift < 30 && l.Backoff<<shift < l.MaxBackoff {
+	if shift := n - 1; l.Backoff < l.MaxBackoff>>shift { // shifted down, because shifted up it may overflow
 		d = l.Backoff << shift
 	}
 	return spread(d, jitter)

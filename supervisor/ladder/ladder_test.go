@@ -97,6 +97,20 @@ func TestBackoffDoublesAndIsCapped(t *testing.T) {
 	}
 }
 
+// The number of restarts in a window is limited to 1000, which is far more than a time can double.
+func TestBackoffNeverOverflows(t *testing.T) {
+	l := steps(t, "restart 1000 in 24h")
+	l.Backoff, l.MaxBackoff = time.Minute, 2*time.Minute
+	var child, group History
+	var a Action
+	for i := range 1000 {
+		child, group, a = l.Judge(child, group, Failure{AtLeast: Restart, Jitter: 0.5}, time.Duration(i))
+		if i > 1 && a.Delay != l.MaxBackoff {
+			t.Fatalf("delay %d is %s, want %s", i, a.Delay, l.MaxBackoff)
+		}
+	}
+}
+
 // TestProperties holds for any ladder and any sequence of failures.
 func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
