@@ -69,6 +69,9 @@ func (g *group) parsed(m parsed) {
 	}
 	g.t.sys.Settle(nil)
 	g.t.expect(a.next)
+	for _, c := range a.all { // a group that does not answer is not there to do it
+		g.t.update(pathOf(nodeOf(c)), update{})
+	}
 	g.next(a)
 }
 

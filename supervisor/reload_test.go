@@ -515,3 +515,77 @@ func TestAConfigSettles(t *testing.T) {
 		p.stop()
 	})
 }
+
+// TestUpdatedActorOfAGroupThatDoesNotAnswer: a reload replaces what UpdateConfig has changed, also
+// if the group is abandoned and carries the change out in its next life.
+func TestUpdatedActorOfAGroupThatDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, map[string]sketch{
+			"a": {{"f", group("quarantine")}, {"f/line", rigged{}}, {"f/live", &gatewayv1.Watchdog{Device: "1"}}},
+			"b": {{"f", group("quarantine")}, {"f/line", rigged{}}, {"f/live", &gatewayv1.Watchdog{Device: "2"}}},
+		})
+		p.run(3 * time.Second)
+		if _, err := p.steer("f/live", &actorv1.UpdateConfigRequest{Config: fields("device", "/dev/x")}); err != nil {
+			t.Error(err)
+		}
+		var hung atomic.Bool
+		p.rigs["f/line"].change(func(r *rig) {
+			r.judged = func() {
+				if !hung.Swap(true) {
+					time.Sleep(time.Minute)
+				}
+			}
+		})
+		if _, err := p.steer("f/line", &actorv1.CycleRequest{}); err == nil {
+			t.Error("the group hangs and answers")
+		}
+		if got := p.applied("b"); got != "no answer yet" {
+			t.Error(got)
+		}
+		p.run(2 * time.Minute)
+		if cfg := p.sys.Lookup("f/live").Config().(*gatewayv1.Watchdog); cfg.Device != "2" {
+			t.Errorf("config %v", cfg)
+		}
+		p.stop()
+	})
+}
+
+// TestAVerdictDuringARestartOfTheRoot: neither the verdict on a change nor the news that a config has
+// settled is lost if all actors are being stopped at that moment.
+func TestAVerdictDuringARestartOfTheRoot(t *testing.T) {
+	f := func(more ...placed) sketch {
+		return append(sketch{{"config", nil}, {"f", group("restart 1 in 1m", "quarantine")}, {"f/a", nil}}, more...)
+	}
+	for name, tt := range map[string]struct{ next, want string }{
+		"of the first config": {"", "a"},
+		"of a good one":       {"b", "b"},
+		"of a bad one":        {"bad", "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				settled := ""
+				p := newPlant(t, map[string]sketch{"a": f(), "b": f(placed{"f/b", nil}), "bad": f(placed{"f/bad", nil})}, func(o *supervisor.Options) {
+					o.Settled = func(c *config.Tree) { settled = string(c.Text.Bytes()) }
+				})
+				p.change(func() {
+					p.plans["f/bad"].started = func(uint32) error { return errBoom }
+					p.plans["f/a"].stopped = func() { time.Sleep(3 * time.Second) }
+				})
+				if p.run(time.Second); tt.next != "" {
+					p.run(time.Minute)
+					settled = ""
+					p.applied(tt.next)
+				}
+				p.run(28 * time.Second)
+				if _, err := p.steer("root", &actorv1.RestartRequest{}); err != nil {
+					t.Error(err)
+				}
+				p.run(2 * time.Minute)
+				if settled != tt.want || p.source.now() != tt.want {
+					t.Errorf("settled %q, the file is %q", settled, p.source.now())
+				}
+				p.stop()
+			})
+		})
+	}
+}

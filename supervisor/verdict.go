@@ -52,8 +52,8 @@ type settle struct {
 // restart would use another one.
 func (g *group) settle() {
 	switch {
-	case g.fresh || len(g.trials) > 0 || g.owed != nil || g.phase == draining:
-	case g.applying != nil:
+	case g.fresh || len(g.trials) > 0 || g.owed != nil || g.ending:
+	case g.applying != nil || g.phase == draining:
 		g.after(time.Second, settle{})
 	default:
 		cfg := g.t.Config()
@@ -84,9 +84,9 @@ func (t *Tree) budget() time.Duration {
 func (g *group) judgeConfig(a *applying) {
 	i := slices.Index(g.trials, a)
 	switch {
-	case i < 0 || g.phase == draining:
+	case i < 0 || g.ending:
 		return
-	case g.applying != nil: // the next one is being read
+	case g.applying != nil || g.phase == draining: // the next one is being read, or all are being restarted
 		g.after(time.Second, verdict{a})
 		return
 	}
