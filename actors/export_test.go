@@ -32,3 +32,10 @@ func (s *System) BreakDisk() (mend func()) {
 	}
 	return func() { mended.Store(true) }
 }
+
+// StopAsItFires stops a timer of After that has fired but has not sent its message yet.
+func (t *Timer) StopAsItFires() {
+	t.timer.Stop() // as if it had fired
+	t.Stop()
+	t.fire()
+}

@@ -297,6 +297,13 @@ func TestNotebookOfADiskThatHangs(t *testing.T) {
 		if err := <-write(1, time.Second); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("written: %v", err)
 		}
+		for range 10 {
+			<-write(9, time.Second)
+		}
+		pass(0)
+		if n := r.System.Workers(); n != 1 {
+			t.Errorf("%d workers wait for a disk that hangs", n)
+		}
 		second := write(2, time.Hour)
 		release()
 		err := <-second

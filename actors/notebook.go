@@ -41,8 +41,12 @@ func (b Notebook) await(ctx context.Context, n *note, fn func() error) error {
 	}
 	done := make(chan error, 1)
 	n.work(func() {
-		n.desk <- struct{}{} // a write that hangs must not reach the disk after a newer one
-		defer func() { <-n.desk }()
+		select { // a write that hangs must not reach the disk after a newer one
+		case n.desk <- struct{}{}:
+			defer func() { <-n.desk }()
+		case <-ctx.Done():
+			return
+		}
 		if ctx.Err() == nil {
 			done <- unbroken(fn)
 		}

@@ -101,7 +101,7 @@ func (t *Timer) deliver(l *life) {
 
 func (t *Timer) fire() {
 	l := t.life
-	if t.stopped.Load() || l.over() {
+	if l.over() || t.stopped.Load() && t.req == nil { // a request must be settled: Stop came too late for that
 		return
 	}
 	l.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"gatewayd/actors"
+	"gatewayd/bus"
 )
 
 // A grid is exact: the first tick comes at once, then one per period at the same phase for ever,
@@ -166,6 +167,24 @@ func TestStopTimer(t *testing.T) {
 		pass(time.Minute)
 		if rang > 0 || !a.done {
 			t.Errorf("%d messages of stopped timers", rang)
+		}
+	})
+}
+
+// A request is answered even if the timer that it waits for is stopped just as it fires.
+func TestATimerIsStoppedAsItFires(t *testing.T) {
+	virtual(t, func(t *testing.T, r rig) {
+		r.start(func(c *actors.Context, msg any) error {
+			switch msg.(type) {
+			case do:
+				c.After(time.Second, result{1}).StopAsItFires()
+			case result:
+				t.Error("a stopped timer has rung")
+			}
+			return nil
+		})
+		if a := r.ask(do{}); !a.done || bus.AsError(a.err).Code != bus.Unimplemented {
+			t.Errorf("%+v", a)
 		}
 	})
 }
