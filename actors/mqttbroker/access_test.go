@@ -178,6 +178,15 @@ func TestWhoCallsWhat(t *testing.T) {
 			t.Errorf("%s on %s: %s, want 135 (not authorized)", tt.name, tt.topic, line)
 		}
 	}
+	// The answer says why, with every version and QoS, and a client of MQTT 3.1.1 stays connected.
+	for _, version := range []string{"311", "5"} {
+		for _, qos := range []string{"0", "1", "2"} {
+			p := mosquitto(t, "rr", addr, a.as("otto", "-V", version, "-q", qos, "-t", "cmd/field/plc/Restart/77", "-e", "reply/otto/77", "-m", `{}`)...)
+			if got, want := p.next(), `{"code":"permission_denied","message":"user/otto may not use cmd/field/plc/Restart"}`; got != want {
+				t.Errorf("version %s, QoS %s: otto gets %q, want %q", version, qos, got, want)
+			}
+		}
+	}
 	if len(callers) > 0 {
 		t.Error("a call that is not allowed was made")
 	}

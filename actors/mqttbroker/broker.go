@@ -223,14 +223,14 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 			_, ok := b.claims.Path(topic)
 			return ok || strings.HasPrefix(topic, "cmd/") || strings.HasPrefix(topic, cancelClass)
 		},
-		Usual:     b.claims.Response,
-		Open:      b.open(c),
-		Made:      made(c.Gate()),
-		OnPublish: b.take(c),
-		OnSession: b.hear(c),
-		OnPassed:  b.foreign.overhear(c.Post()),
-		OnDenied:  b.foreign.denied,
-		OnRefused: b.gate.Refuse,
+		Usual:       b.claims.Response,
+		Open:        b.open(c),
+		Made:        made(c.Gate()),
+		OnPublish:   b.take(c),
+		OnSession:   b.hear(c),
+		OnPassed:    b.foreign.overhear(c.Post()),
+		OnDenied:    b.foreign.denied,
+		OnForbidden: b.forbid, OnRefused: b.gate.Refuse,
 	}
 }
 

@@ -60,6 +60,23 @@ func (b *broker) take(c *actors.Context) func(mqtt.ClientInfo, mqtt.Publish) err
 	}
 }
 
+// forbid answers a call that its client may not make. It returns false if there is nobody to answer.
+func (h *shared) forbid(ci mqtt.ClientInfo, p mqtt.Publish) bool {
+	if !strings.HasPrefix(p.Topic, "cmd/") || h.server == nil || h.gate.Guarded() && h.gate.Out(ci.Identity) {
+		return false
+	}
+	m := parse(ci, p)
+	if !mqtt.DefaultAuthorize(ci, mqtt.ReplyTopic(ci, m.reply), true) {
+		return false
+	}
+	err := actors.Errorf(actors.PermissionDenied, "this broker accepts no calls: commands = false")
+	if h.cfg.Commands {
+		err = actors.Errorf(actors.PermissionDenied, "%s may not use %s", m.caller().Identity, m.topic)
+	}
+	h.fail(m, err)
+	return true
+}
+
 // hear forwards session events to the actor.
 func (b *broker) hear(c *actors.Context) func(mqtt.SessionEvent) {
 	post, rate, size := c.Post(), b.cfg.Rate, b.cfg.ByteRate

@@ -255,6 +255,10 @@ func TestCallsSwitchedOff(t *testing.T) {
 	for line := p.next(); !strings.Contains(line, "PUBACK"); line = p.next() {
 	}
 	p.wait()
+	got := mosquitto(t, "rr", cfg.Listen, "-V", "311", "-i", "me", "-t", "cmd/field/plc/Misbehave/1", "-e", "reply/me/1", "-m", `{"how":"panic"}`).next()
+	if want := `{"code":"permission_denied","message":"this broker accepts no calls: commands = false"}`; got != want {
+		t.Errorf("the caller gets %q, want %q", got, want)
+	}
 	if len(called) > 0 {
 		t.Error("the call was made")
 	}

@@ -89,6 +89,10 @@ type Config struct {
 	// block nor change the payload.
 	OnPassed func(ClientInfo, Publish)
 	OnDenied func(ClientInfo, Publish)
+	// OnForbidden is called after OnDenied for an intercepted publish that a client may not make, so
+	// that the owner can answer it, and reports whether it has: a client of MQTT 3.1.1 then stays
+	// connected. It may be nil.
+	OnForbidden func(ClientInfo, Publish) bool
 	// OnRefused is called for everything that a client is refused, in any goroutine and possibly
 	// with locks held: it must neither block nor call the Server.
 	OnRefused func(access.Refusal)

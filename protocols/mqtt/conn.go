@@ -45,6 +45,8 @@ type conn struct {
 	traffic traffic
 	payload []byte // of the PUBLISH being processed
 	asked   string // topic beginning with $ of the PUBLISH being processed
+	// The client may not make the PUBLISH being processed; OnPublish refuses it.
+	forbidden bool
 }
 
 // grant is one filter of a SUBSCRIBE.

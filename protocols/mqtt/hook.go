@@ -45,8 +45,13 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) (ok bool) 
 	}
 	if !ok {
 		h.deny(c, topic, write)
-		if write && c.ready.Load() && h.cfg.OnDenied != nil {
-			h.cfg.OnDenied(c.info, Publish{Topic: topic, Payload: c.payload})
+		if write && c.ready.Load() {
+			if h.cfg.OnDenied != nil {
+				h.cfg.OnDenied(c.info, Publish{Topic: topic, Payload: c.payload})
+			}
+			// OnPublish, which knows the whole packet, refuses it.
+			c.forbidden = h.cfg.OnForbidden != nil && h.cfg.Intercept(topic)
+			return c.forbidden
 		}
 	}
 	return ok

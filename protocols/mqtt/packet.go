@@ -26,7 +26,7 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Pack
 	case packets.Publish:
 		h.stats.messagesIn.Add(1)
 		c.traffic.messagesIn.Add(1)
-		c.payload = pk.Payload
+		c.payload, c.forbidden = pk.Payload, false
 		if strings.HasPrefix(pk.TopicName, "$") {
 			c.asked = pk.TopicName
 			pk.TopicName = deniedTopic
@@ -175,10 +175,17 @@ func (h *hook) OnPacketProcessed(cl *mochi.Client, pk packets.Packet, err error)
 // OnPublish handles every publish of a client before it is acknowledged: commands go to their
 // callback, the rest to the subscribers. The library only sends the acknowledgement.
 func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet, err error) {
-	defer h.recovered("publish", func() { err = h.notTaken(cl, pk) })
+	defer h.recovered("publish", func() { err = h.notTaken(cl, pk, packets.ErrImplementationSpecificError) })
 	c := connOf(cl)
 	if c == nil {
 		return pk, nil
+	}
+	if c.forbidden {
+		c.forbidden = false
+		if h.cfg.OnForbidden(c.info, publishOf(&pk)) && c.info.Version < 5 {
+			return pk, packets.CodeSuccessIgnore
+		}
+		return pk, h.notTaken(cl, pk, packets.ErrNotAuthorized)
 	}
 	if pk.FixedHeader.Qos == 2 {
 		h.keepTaken(cl, pk.PacketID)
@@ -205,7 +212,7 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 	}
 	if taken != nil {
 		h.cfg.Log.Debug("mqtt: publish refused", "client", c.info.ID, "topic", in.Topic, "err", taken)
-		return pk, h.notTaken(cl, pk)
+		return pk, h.notTaken(cl, pk, packets.ErrImplementationSpecificError)
 	}
 	return pk, packets.CodeSuccessIgnore
 }
@@ -227,21 +234,21 @@ func (s *Server) passed(c ClientInfo, pk *packets.Packet) {
 // notTaken tells the client that its publish was not accepted. With a plain error the library would
 // deliver it nevertheless.
 //   - QoS 0: there is no way to tell.
-//   - MQTT 5: PUBACK or PUBREC 0x83; the library would answer QoS 2 with PUBACK.
+//   - MQTT 5: PUBACK or PUBREC with the code; the library would answer QoS 2 with PUBACK.
 //   - MQTT 3.1.1: either an acknowledgement or the end of the connection (§3.3.5), so the end.
-func (h *hook) notTaken(cl *mochi.Client, pk packets.Packet) error {
+func (h *hook) notTaken(cl *mochi.Client, pk packets.Packet, code packets.Code) error {
 	switch {
 	case pk.FixedHeader.Qos == 0:
 		return packets.ErrRejectPacket
 	case cl.Properties.ProtocolVersion < 5:
-		cl.Stop(packets.ErrImplementationSpecificError)
+		cl.Stop(code)
 		return packets.ErrRejectPacket
 	case pk.FixedHeader.Qos == 1:
-		return packets.ErrImplementationSpecificError
+		return code
 	}
 	_ = cl.WritePacket(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Pubrec},
-		PacketID:    pk.PacketID, ReasonCode: packets.ErrImplementationSpecificError.Code,
+		PacketID:    pk.PacketID, ReasonCode: code.Code,
 	})
 	return packets.ErrRejectPacket
 }
