@@ -97,7 +97,7 @@ func (g *Gate) judged(c *actors.Context, a *Attempt, v firewall.Verdict) {
 	}
 	switch {
 	case v.Action == firewall.Deny:
-		g.fail(c, a, "denied", actors.Errorf(actors.PermissionDenied, "unit %d: exception 1: illegal function: %s", a.Request.Unit, v.Why))
+		g.deny(c, a, v.Rule, actors.Errorf(actors.PermissionDenied, "unit %d: exception 1: illegal function: %s", a.Request.Unit, v.Why))
 	case v.Action == firewall.Swallow:
 		g.tell(c, a, "swallowed", "")
 		a.Done(c, &dispatch.Result{})
@@ -121,7 +121,7 @@ func (g *Gate) conclude(c *actors.Context, a *Attempt, r *dispatch.Result) {
 func (g *Gate) verify(c *actors.Context, a *Attempt) {
 	read, ok := readBack(a.Request)
 	if !ok {
-		g.fail(c, a, "denied", actors.Errorf(actors.PermissionDenied, "unit %d: function %d cannot be read back, as rule %s demands",
+		g.deny(c, a, a.audit.Rule, actors.Errorf(actors.PermissionDenied, "unit %d: function %d cannot be read back, as rule %s demands",
 			a.Request.Unit, a.Request.Function, a.audit.Rule))
 		return
 	}
@@ -157,6 +157,11 @@ func (g *Gate) compare(c *actors.Context, a *Attempt, read modbus.Request, writt
 	}
 	g.tell(c, a, "verified", "")
 	a.Done(c, written)
+}
+
+// deny reports that a rule denies a request; empty: no rule allows it.
+func (g *Gate) deny(c *actors.Context, a *Attempt, rule string, err error) {
+	g.fail(c, a, "denied", actors.Detailed(err, &modbusv1.Refusal{Unit: uint32(a.Request.Unit), Rule: rule}))
 }
 
 // fail reports an error to the caller and to the audit.

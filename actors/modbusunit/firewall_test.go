@@ -49,6 +49,8 @@ func TestTheFirewallDecides(t *testing.T) {
 		&modbusv1.FirewallRule{Name: "coil", Action: "allow+verify", Functions: []string{"5", "15"}},
 		&modbusv1.FirewallRule{Name: "gone", Action: "allow+verify", Addresses: []string{"5000"}},
 		&modbusv1.FirewallRule{Name: "refused", Action: "allow", Addresses: []string{"6000"}},
+		&modbusv1.FirewallRule{Name: "secret", Action: "deny", Addresses: []string{"60"}},
+		&modbusv1.FirewallRule{Name: "file", Action: "allow+verify", Functions: []string{"21"}},
 	)
 	u := func(v ...uint32) []uint32 { return v }
 	for _, x := range []struct {
@@ -90,6 +92,15 @@ func TestTheFirewallDecides(t *testing.T) {
 			t.Errorf("%s: the device holds %d, want %d", x.name, v[0], x.holds)
 		}
 	}
+	_, err := call(r, "WriteRegisters", writing(50, 101), &modbusv1.WriteRegistersResponse{})
+	refused(t, err, `{"unit":7}`)
+	_, err = call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 60}, &modbusv1.ReadRegistersResponse{})
+	if want := "permission_denied: unit 7: exception 1: illegal function: denied by rule secret"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %q", err, want)
+	}
+	refused(t, err, `{"unit":7,"rule":"secret"}`)
+	_, err = call(r, "WriteFileRecords", &modbusv1.WriteFileRecordsRequest{Records: []*modbusv1.FileRecords{{File: 4, Record: proto.Uint32(0), Values: u(1)}}}, &modbusv1.WriteFileRecordsResponse{})
+	refused(t, err, `{"unit":7,"rule":"file"}`)
 	if _, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 90}, &modbusv1.ReadRegistersResponse{}); err == nil || bus.AsError(err).Code != bus.PermissionDenied {
 		t.Errorf("a read that no rule allows: %v", err)
 	}

@@ -850,7 +850,9 @@ type Refusal struct {
 	// Exception code with which the unit refused the request; 0: it did not refuse it.
 	Exception uint32 `protobuf:"varint,2,opt,name=exception,proto3" json:"exception,omitempty"`
 	// A write may or may not have been carried out.
-	Unsure        bool `protobuf:"varint,3,opt,name=unsure,proto3" json:"unsure,omitempty"`
+	Unsure bool `protobuf:"varint,3,opt,name=unsure,proto3" json:"unsure,omitempty"`
+	// Rule of the firewall that denied the request; empty: none did, or no rule allows it.
+	Rule          string `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -904,6 +906,13 @@ func (x *Refusal) GetUnsure() bool {
 		return x.Unsure
 	}
 	return false
+}
+
+func (x *Refusal) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
 }
 
 // ExceptionCount counts one exception code.
@@ -1158,11 +1167,12 @@ const file_modbus_v1_trace_proto_rawDesc = "" +
 	"\x04late\x18\t \x01(\x04R\x04late\x12-\n" +
 	"\x04busy\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\x04busy\x12,\n" +
-	"\alatency\x18\v \x01(\v2\x12.modbus.v1.LatencyR\alatency\"S\n" +
+	"\alatency\x18\v \x01(\v2\x12.modbus.v1.LatencyR\alatency\"g\n" +
 	"\aRefusal\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\rR\x04unit\x12\x1c\n" +
 	"\texception\x18\x02 \x01(\rR\texception\x12\x16\n" +
-	"\x06unsure\x18\x03 \x01(\bR\x06unsure\"T\n" +
+	"\x06unsure\x18\x03 \x01(\bR\x06unsure\x12\x12\n" +
+	"\x04rule\x18\x04 \x01(\tR\x04rule\"T\n" +
 	"\x0eExceptionCount\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
 	"\ameaning\x18\x02 \x01(\tR\ameaning\x12\x14\n" +
