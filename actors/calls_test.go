@@ -229,3 +229,40 @@ func TestClientsAreToldOfTheirDeadline(t *testing.T) {
 		t.Errorf("%d more answers", n)
 	}
 }
+
+// A call to an actor that hangs has an outcome too: at the latest when the actor is left behind, even
+// if the caller has given up before.
+func TestACallToAnActorThatHangsHasAnOutcome(t *testing.T) {
+	virtual(t, func(t *testing.T, r rig) {
+		var heard []actors.Outcome
+		var called []actors.Called
+		hang := make(chan struct{})
+		cell := r.Start(path, answering(func(_ *actors.Context, msg any) error {
+			if _, ok := msg.(*erraticv1.MisbehaveRequest); ok {
+				<-hang
+			}
+			return nil
+		}), &structpb.Struct{})
+		r.Start("uplink", scripted(func(c *actors.Context, msg any) error {
+			switch m := msg.(type) {
+			case actors.Started:
+				c.Outcomes(func(o actors.Outcome) { heard = append(heard, o) })
+				c.As(actors.Caller{Identity: "uplink/cloud"}).Call("cmd/"+path+"/Misbehave", bus.JSON, []byte(`{"how":"hang"}`), time.Second, nil)
+			case actors.Called:
+				called = append(called, m)
+			}
+			return nil
+		}), &structpb.Struct{})
+		pass(2 * time.Second)
+		if order(); len(called) != 1 || bus.AsError(called[0].Err).Code != bus.DeadlineExceeded || len(heard) != 0 {
+			t.Errorf("the caller is told %+v, heard %+v", called, heard)
+		}
+		cell.Close("it hung and was left behind")
+		cell.Fence()
+		close(hang)
+		pass(0)
+		if order(); len(called) != 1 || len(heard) != 1 || heard[0].Caller.Identity != "uplink/cloud" || bus.AsError(heard[0].Err).Code != bus.Unavailable {
+			t.Errorf("the caller is told %+v, heard %+v", called, heard)
+		}
+	})
+}
