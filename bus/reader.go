@@ -113,7 +113,9 @@ func (c *Conn) Reader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 		r.patterns = []string{"gw." + gateway + "." + string(Track) + ".>"}
 	}
 	r.conf = jetstream.ConsumerConfig{
-		Durable: r.name, AckPolicy: jetstream.AckAllPolicy, AckWait: 24 * time.Hour, MaxAckPending: maxUnacked,
+		// Not AckAll: the server acknowledges a delivered message when it is dropped, which would then
+		// acknowledge those of other tracks before it as well.
+		Durable: r.name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 24 * time.Hour, MaxAckPending: maxUnacked,
 		FilterSubjects: r.patterns, ReplayPolicy: jetstream.ReplayInstantPolicy, MaxDeliver: -1, MaxWaiting: 8,
 	}
 	if err := r.open(ctx, cfg.New); err != nil {
@@ -349,8 +351,10 @@ func (r *Reader) Ack(seq uint64) error {
 	if n == 0 {
 		return nil
 	}
-	if err := r.conn.nc.Publish(r.unacked[n-1].reply, nil); err != nil {
-		return r.failed("acknowledge", err)
+	for _, u := range r.unacked[:n] {
+		if err := r.conn.nc.Publish(u.reply, nil); err != nil {
+			return r.failed("acknowledge", err)
+		}
 	}
 	r.acked = r.unacked[n-1].Seq
 	r.conn.commit.bus.places.reach(r.name, r.acked)

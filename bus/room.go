@@ -27,9 +27,9 @@ func (m *committer) tidy(last uint64) {
 }
 
 // makeRoom frees space while the stream is nearly full and tracks differ in priority: it drops the
-// oldest quarter of each track of the lowest priority, repeatedly, then of the next one. Among equals the
-// stream itself drops the oldest messages. The last message of each track stays, because it records
-// how far the track is.
+// oldest quarter of each track of the lowest priority, repeatedly, then of the next one. The last
+// message of each track stays, because it records how far the track is. Among equals the stream
+// itself drops the oldest messages, also the last one of a track.
 func (m *committer) makeRoom(ctx context.Context) error {
 	s, err := m.bus.js.Stream(ctx, streamTracks)
 	if err != nil {
@@ -57,8 +57,8 @@ func (m *committer) makeRoom(ctx context.Context) error {
 }
 
 // victims returns the subjects to purge and how many messages each keeps. They are the subjects of
-// the lowest priority at which some track has more than its last message; none if all tracks have
-// the same priority. If they hold at most a sixteenth of all messages they keep only the last one
+// the lowest priority at which some track has more than its last message; none if no track has a
+// higher one. If they hold at most a sixteenth of all messages they keep only the last one
 // each, because dropping quarters of so little would never free enough. A subject of unknown
 // priority belongs to no configured track and ranks lowest.
 func victims(held map[string]uint64, priorities map[string]Priority) map[string]uint64 {
@@ -70,8 +70,9 @@ func victims(held map[string]uint64, priorities map[string]Priority) map[string]
 	}
 	lowest, highest := int(High)+1, 0
 	for subject, n := range held {
+		highest = max(highest, rank(subject))
 		if n > 1 {
-			lowest, highest = min(lowest, rank(subject)), max(highest, rank(subject))
+			lowest = min(lowest, rank(subject))
 		}
 	}
 	if lowest >= highest {

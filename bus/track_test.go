@@ -388,6 +388,22 @@ func TestPriorities(t *testing.T) {
 	}
 }
 
+// The only message of a track of higher priority stays, although it is the oldest.
+func TestPriorityOfASingleMessage(t *testing.T) {
+	b := start(t, func(c *bus.Config) { c.MaxTracks = 1 << 20 })
+	done := make(chan error, 1)
+	b.Conn().Keep(trackOf("high"), chunkType, []byte("x"), bus.High, func(_ uint64, err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for range 60 {
+		kept(t, b, "normal", strings.Repeat("x", 20_000))
+	}
+	if st, err := b.Conn().Track(within(t), trackOf("high")); err != nil || st.Messages != 1 {
+		t.Errorf("%d messages, %v", st.Messages, err)
+	}
+}
+
 // Messages that a reader had received but not acknowledged when they were dropped for space count
 // as unread.
 func TestUnreadWhenDropped(t *testing.T) {
@@ -425,6 +441,63 @@ func TestUnreadWhenDropped(t *testing.T) {
 	}
 	if at := unread(); at != last+1 {
 		t.Errorf("unread from %d on when %d were acknowledged", at, last)
+	}
+}
+
+// Dropping a message of one track that a reader had received does not acknowledge those of another
+// track before it: after a restart they are delivered.
+func TestDropsAcknowledgeNothingElse(t *testing.T) {
+	dir := t.TempDir()
+	open := func() (*bus.Bus, *bus.Reader) {
+		b := start(t, func(c *bus.Config) { c.Dir, c.MaxTracks = dir, 1<<20 })
+		return b, openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
+	}
+	b, r := open()
+	write := func(name string, p bus.Priority, size int) {
+		t.Helper()
+		done := make(chan error, 1)
+		b.Conn().Keep(trackOf(name), chunkType, make([]byte, size), p, func(_ uint64, err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	const size = 80_000
+	for range 8 {
+		write("high", bus.High, size)
+	}
+	for range 3 {
+		write("low", bus.Low, size)
+	}
+	first := func(last uint64) (seq uint64) {
+		t.Helper()
+		for got := uint64(0); got < last; {
+			all, err := r.Next(within(t), 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got == 0 {
+				seq = all[0].Seq
+			}
+			got = all[len(all)-1].Seq
+		}
+		return seq
+	}
+	if seq := first(11); seq != 1 {
+		t.Fatalf("the first message is %d", seq)
+	}
+	write("low", bus.Low, size)
+	st, err := b.Conn().Track(within(t), trackOf("low"))
+	for ; err == nil && st.Oldest.Seq == 9; st, err = b.Conn().Track(within(t), trackOf("low")) { // room is made after the commit
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("high", bus.High, 7)
+	first(13) // by then the server has dealt with what was dropped
+	b.Close()
+	_, r = open()
+	if seq := first(1); seq != 1 {
+		t.Errorf("after a restart the first message is %d", seq)
 	}
 }
 
