@@ -106,6 +106,10 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 			s.next = st.Newest.Seq*record.MaxChunk + 1
 		}
 	}
+	if st.Newest.Seq == 0 && st.First > 1 {
+		// It had no record yet, or all were dropped: no dropped one had a larger sequence.
+		s.next = (st.First-1)*record.MaxChunk + 1
+	}
 	doubt := st.Doubt()
 	if st.Newest.Seq <= doubt {
 		s.next = max(s.next, doubt*record.MaxChunk+1)

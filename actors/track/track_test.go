@@ -443,6 +443,40 @@ func testDropped(t *testing.T, had uint64) {
 	}
 }
 
+// A track whose records were all dropped for the sake of others gives no sequence a second time.
+func TestSequenceOutlivesTheRecords(t *testing.T) {
+	r := actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20})
+	cell := r.Start(path, track.Kind, power())
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	record := func() uint64 {
+		t.Helper()
+		answer, err := actorstest.Call(r, path, "Record", &trackv1.RecordRequest{}, &trackv1.RecordResponse{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.Sequence
+	}
+	publish(t, r, "field/meter", time.Now(), map[string]float64{"power": 1})
+	before := record()
+	other, written := bus.Subject(actorstest.Gateway, bus.Track, "tracks/other", "records"), make(chan error, 1)
+	for range 60 {
+		r.Bus.Keep(other, "application/octet-stream", make([]byte, 20_000), bus.Normal, func(_ uint64, err error) { written <- err })
+		if err := <-written; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st, err := r.Bus.Track(t.Context(), bus.Subject(actorstest.Gateway, bus.Track, path, "records")); err != nil || st.Messages != 0 {
+		t.Fatalf("%d messages, %v", st.Messages, err)
+	}
+	r.Stop(cell)
+	r.Spawn(cell)
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	publish(t, r, "field/meter", time.Now(), map[string]float64{"power": 2})
+	if after := record(); after <= before {
+		t.Errorf("record %d follows record %d", after, before)
+	}
+}
+
 // Two wildcard fields whose names hash to the same number get two numbers.
 func TestNumbersDiffer(t *testing.T) {
 	seen := map[uint32]string{}
