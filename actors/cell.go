@@ -106,7 +106,9 @@ func (c *Cell) Bind(pid *actor.PID) { c.pid.Store(pid) }
 func (c *Cell) Remove() {
 	c.Close("stopped")
 	c.queue.empty(true, c.path, "stopped")
-	c.sys.remove(c)
+	if !c.sys.remove(c) {
+		return // it was removed before, and another actor may have the path by now
+	}
 	c.sys.calls.setJudge(c.path, nil)
 	c.forget("health")
 	for _, l := range c.kind.Publishes {

@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -257,4 +258,42 @@ func TestGateAskWaitsForRoom(t *testing.T) {
 	if _, err := gate.Ask(context.Background(), tick{}); err == nil {
 		t.Error("a life that is over has answered")
 	}
+}
+
+// A child that hung, and whose name another one has by the time it ends, takes nothing of that one
+// along.
+func TestAChildThatEndsLate(t *testing.T) {
+	virtual(t, func(t *testing.T, r rig) {
+		hang := make(chan struct{})
+		k := scripted(func(c *actors.Context, msg any) error {
+			switch msg.(type) {
+			case actors.Started:
+				c.Judge(func(actors.Caller, string, bool) error { return errTest })
+			case tick:
+				<-hang
+			}
+			return nil
+		})
+		parent := r.Start(path, nursery(&k, map[string]*actors.Child{}, nil), &structpb.Struct{})
+		child := r.ask(spawnAs("one")).msg.(*actors.Child)
+		child.Tell(tick{})
+		pass(0)
+		parent.Fence()
+		r.Spawn(parent)
+		if a := r.ask(spawnAs("one")); a.err != nil {
+			t.Fatal(a.err)
+		}
+		judged := func() bool {
+			_, err := r.System.Call(t.Context(), path, "Describe", &actorv1.DescribeRequest{})
+			return errors.Is(err, errTest)
+		}
+		if !judged() {
+			t.Error("the new one does not judge")
+		}
+		close(hang)
+		pass(time.Second)
+		if !judged() {
+			t.Error("the new one does not judge any more")
+		}
+	})
 }

@@ -155,9 +155,10 @@ func (s *System) add(c *Cell) error {
 	return nil
 }
 
-func (s *System) remove(c *Cell) {
+// remove takes c out of the directory. It returns false if c is not there.
+func (s *System) remove(c *Cell) (here bool) {
 	s.mu.Lock()
-	here := s.cells[c.path] == c
+	here = s.cells[c.path] == c
 	if here {
 		delete(s.cells, c.path)
 	}
@@ -165,6 +166,7 @@ func (s *System) remove(c *Cell) {
 	if here {
 		s.strike(c)
 	}
+	return here
 }
 
 // SpawnName returns a name for protoactor that was never used before: token with a suffix. The
