@@ -29,6 +29,10 @@ func (c *Context) As(w Caller) *Context {
 	return &as
 }
 
+// Apart returns a copy of c that is not part of the request being served: what it starts goes on
+// after the request has been answered or its caller has given up.
+func (c *Context) Apart() *Context { return &Context{l: c.l} }
+
 // Caller returns on whose behalf the actor is acting.
 func (c *Context) Caller() Caller {
 	switch {

@@ -19,7 +19,7 @@ import (
 //   - What it publishes: Publish, Event, State, Trace and Show.
 //   - How it is: OK, Degraded, Unreachable, Worked, Warn.
 //   - Serving a request: Request, Reply, Refuse, Take, Stream.
-//   - Asking others: Ask, Tell, Call, Subscribe, Last.
+//   - Asking others: Ask, Tell, Call, Subscribe, Last. On whose behalf: Caller, As, Apart.
 //   - Time and blocking work: Every, After, Do.
 //   - What it owns: Own, Close, Spawn. What it keeps: Note, Notebook, Keep, Archive.
 //   - Foreign goroutines: Post, Gate.

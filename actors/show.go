@@ -38,8 +38,7 @@ func (c *Context) Show(leaf string, from Source) {
 		_ = from.Close()
 		return
 	}
-	own := Context{l: c.l} // not part of the request being served
-	own.Do(Forever, func(ctx context.Context) (any, error) {
+	c.Apart().Do(Forever, func(ctx context.Context) (any, error) {
 		defer func() { _ = from.Close() }()
 		for ctx.Err() == nil && cell.heard(leaf) && cell.show(ctx, leaf, from) {
 		}

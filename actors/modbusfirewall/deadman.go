@@ -184,13 +184,13 @@ func (k *keeper) over(o order) bool {
 	return named(k.groups, o.group.cfg.Name) != o.group || !o.group.watch.Tripped() || o.trip != o.group.trips
 }
 
-// write carries out one safe write. It acts under the actor's own identity, regardless of the
-// sender of the message being handled.
+// write carries out one safe write. It acts under the actor's own identity and apart from the
+// message being handled, whose caller may give up.
 func (k *keeper) write(c *actors.Context, o order) {
 	if k.over(o) {
 		return
 	}
-	as := c.As(actors.Caller{Identity: "actor/" + c.Name(), Trace: actors.NewTrace()})
+	as := c.Apart().As(actors.Caller{Identity: "actor/" + c.Name(), Trace: actors.NewTrace()})
 	if o.write.link == "" {
 		as.Ask(o.write.unit, &dispatch.Transact{Request: o.write.request, Tag: o}, writeTime)
 		return
@@ -279,7 +279,7 @@ func (k *keeper) release(c *actors.Context, m *modbusv1.ReleaseRequest) {
 	g.watch.Release(time.Now())
 	c.Event("dead-man", &modbusv1.DeadManChanged{Group: m.Group, State: "released", Caller: c.Caller().Identity})
 	k.tell(c)
-	k.look(c, g)
+	k.look(c.Apart(), g)
 }
 
 // tell publishes which groups have tripped and notes it for the next life.

@@ -362,3 +362,41 @@ func TestASafeWriteStraightThroughALinkIsPaced(t *testing.T) {
 		}
 	})
 }
+
+// A group that was released and trips again is made safe again: its safe writes are no part of the
+// operator's call of Release, which is over by then.
+func TestASecondTripIsMadeSafe(t *testing.T) {
+	d := sim.NewDevice(1)
+	d.Put(sim.HoldingRegisters, 100, 700, 1)
+	d.Put(sim.Coils, 7, 1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = sim.NewPlant(d).ServeTCP(ctx, l) }()
+	t.Cleanup(func() { cancel(); l.Close(); <-done })
+	r := actorstest.New(t)
+	events := actorstest.Watch(r, "event/"+path+"/dead-man", &modbusv1.DeadManChanged{})
+	r.Start("field/plc/link", tcplink.Kind, &modbusv1.TcpLink{Address: l.Addr().String()})
+	r.Start(boiler, modbusunit.Kind, &modbusv1.Unit{Link: "field/plc/link", Unit: 1, Firewall: path})
+	r.Start(path, modbusfirewall.Kind, guarded(time.Second))
+	want := func(states ...string) {
+		t.Helper()
+		for _, state := range states {
+			if got := actorstest.NextWhere(t, events, func(m *modbusv1.DeadManChanged) bool { return m.Group == "boiler" }); got.State != state {
+				t.Fatalf("%v, want %s", got, state)
+			}
+		}
+	}
+	want("tripped", "safe")
+	d.Put(sim.HoldingRegisters, 100, 700, 1)
+	if _, err := r.System.Call(t.Context(), path, "Release", &modbusv1.ReleaseRequest{Group: "boiler"}); err != nil {
+		t.Fatal(err)
+	}
+	want("released", "tripped", "safe")
+	if v, _ := d.Get(sim.HoldingRegisters, 100, 2); v[0] != 200 || v[1] != 0 {
+		t.Errorf("the device holds %v", v)
+	}
+}
