@@ -3,6 +3,7 @@ package modbusserver
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +22,8 @@ const mostJobs = 256
 const placeholder = "$value"
 
 // job is a request that writes. The requests of one master are carried out one after the other,
-// those of different masters concurrently.
+// those of different masters concurrently unless they write the same point: a request that changes a
+// part of a point must know the whole.
 type job struct {
 	desk      *desk
 	master    *server.Master
@@ -29,6 +31,7 @@ type job struct {
 	request   modbus.Request
 	broadcast bool
 
+	running  bool
 	stock    *stock        // the points in force when the job began
 	writes   []image.Write // remaining writes, the current one first
 	deadline time.Time
@@ -51,7 +54,7 @@ func (s *shop) take(c *actors.Context, j *job) {
 // begin determines the writes of a request and starts the first one.
 func (s *shop) begin(c *actors.Context, j *job) {
 	var code uint8
-	j.stock = s.stock
+	j.stock, j.writes = s.stock, nil
 	if !j.broadcast && j.later.Gone() {
 		s.end(c, j, modbus.DeviceBusy) // the master gave it up and may have written something else since
 		return
@@ -73,7 +76,28 @@ func (s *shop) begin(c *actors.Context, j *job) {
 		s.end(c, j, code)
 		return
 	}
+	if s.clashes(j) {
+		return // end begins it again
+	}
+	j.running = true
 	s.step(c, j)
+}
+
+// clashes reports whether a running job of another master writes a point that j writes.
+func (s *shop) clashes(j *job) bool {
+	for _, queue := range s.jobs {
+		o := queue[0]
+		if o != j && o.running && slices.ContainsFunc(j.writes, func(w image.Write) bool {
+			p := j.stock.points[w.Index]
+			return slices.ContainsFunc(o.writes, func(v image.Write) bool {
+				q := o.stock.points[v.Index]
+				return p.From == q.From && p.Point == q.Point
+			})
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // step makes the next call of a job.
@@ -112,7 +136,8 @@ func (s *shop) called(c *actors.Context, m actors.Called) {
 	}
 }
 
-// end answers a request and begins the next one of the same master.
+// end answers a request and begins the next ones: that of the same master, and those that have
+// waited for it.
 func (s *shop) end(c *actors.Context, j *job, code uint8) {
 	if code == 0 {
 		j.later.Reply(j.answer())
@@ -120,13 +145,23 @@ func (s *shop) end(c *actors.Context, j *job, code uint8) {
 		j.later.Refuse(code)
 	}
 	s.open--
-	queue := s.jobs[j.master][1:]
-	if len(queue) == 0 {
+	if queue := s.jobs[j.master][1:]; len(queue) > 0 {
+		s.jobs[j.master] = queue
+	} else {
 		delete(s.jobs, j.master)
-		return
 	}
-	s.jobs[j.master] = queue
-	s.begin(c, queue[0])
+	var next []*job
+	for _, queue := range s.jobs {
+		if !queue[0].running {
+			next = append(next, queue[0])
+		}
+	}
+	slices.SortFunc(next, func(a, b *job) int { return a.deadline.Compare(b.deadline) }) // in the order of their arrival
+	for _, n := range next {
+		if queue := s.jobs[n.master]; len(queue) > 0 && queue[0] == n && !n.running { // else it has begun meanwhile
+			s.begin(c, n)
+		}
+	}
 }
 
 // answer returns the response PDU of a request that was carried out.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -370,5 +371,41 @@ func TestConfigsThatCannotBe(t *testing.T) {
 				t.Errorf("level %v: %v", f.Level, f)
 			}
 		})
+	}
+}
+
+// Two masters who set different bits of one point at the same time do not undo each other's write.
+func TestMastersThatWriteOnePointTakeTurns(t *testing.T) {
+	r := actorstest.New(t)
+	word := 0.0
+	owner(r, "plc", func(c *actors.Context, m *modbusv1.WritePointRequest) {
+		word = m.GetNumber() + float64(m.GetInteger())
+		c.Reply(&modbusv1.WritePointResponse{})
+	})
+	port := freeport.Port(t)
+	begin(t, r, &modbusv1.Server{
+		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, WriteTimeout: ms(60_000),
+		Points: []*modbusv1.ServedPoint{{From: "plc", Point: "a", Address: 0, Type: "uint16", Writable: true}},
+	})
+	say(t, r, "plc", number("a", 0))
+	const n = 8
+	var masters [n]*modbus.Link
+	for i := range masters {
+		masters[i] = client(t, port)
+		reads(t, r, masters[i], holding(0, 1), func(modbus.Response) bool { return true })
+	}
+	var all sync.WaitGroup
+	for i, l := range masters {
+		all.Go(func() {
+			mask := uint16(1<<i | 1<<(i+n))
+			q := modbus.Request{Unit: 1, Function: modbus.MaskWriteRegister, Data: []byte{^byte(mask >> 8), ^byte(mask), byte(mask >> 8), byte(mask)}}
+			if _, err := l.Do(context.Background(), q); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if word != 0xffff {
+		t.Errorf("the owner has %016b", int(word))
 	}
 }
