@@ -57,20 +57,20 @@ func counts(sub uint16) bool {
 
 func checkDiagnostics(data []byte) error {
 	if len(data) < 4 || len(data) > 252 || len(data)%2 != 0 {
-		return fmt.Errorf("%d bytes of data are no sub-function with 2 to 250 bytes, an even number", len(data))
+		return fmt.Errorf("%d bytes of data: want a sub-function and its data, 2 to 250 bytes, an even number", len(data))
 	}
 	sub, arg := subFunction(data), data[2:]
 	switch {
 	case sub == ReturnQueryData:
 		return nil
 	case !changes(sub) && !counts(sub):
-		return fmt.Errorf("the specification has no sub-function %d", sub)
+		return fmt.Errorf("sub-function %d is not in the specification", sub)
 	case len(arg) != 2:
 		return fmt.Errorf("sub-function %d has 2 bytes of data, not %d", sub, len(arg))
 	case sub == RestartCommunications && arg[1] == 0 && (arg[0] == 0 || arg[0] == 0xff), sub == ChangeDelimiter && arg[1] == 0:
 		return nil
 	case arg[0] != 0 || arg[1] != 0:
-		return fmt.Errorf("% x is no data of sub-function %d", arg, sub)
+		return fmt.Errorf("% x is not valid data for sub-function %d", arg, sub)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ type Event byte
 // ParseEvents parses the Data of an answer to ReadEventLog.
 func ParseEvents(data []byte) (Events, error) {
 	if len(data) < 6 {
-		return Events{}, errors.New("an event log has six bytes at least")
+		return Events{}, errors.New("an event log has at least six bytes")
 	}
 	e := Events{Busy: word(data, 0) != 0, Count: word(data, 1), Messages: word(data, 2)}
 	for _, b := range data[6:] {

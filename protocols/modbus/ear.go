@@ -40,7 +40,7 @@ func (t *Tap) Listen(filter Filter, kept bool) (*Ear, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.ears) >= mostEars {
-		return nil, fmt.Errorf("%d listen already", len(t.ears))
+		return nil, fmt.Errorf("too many listeners: %d already", len(t.ears))
 	}
 	if kept {
 		for _, f := range t.ring.frames() {

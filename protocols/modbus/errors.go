@@ -26,7 +26,7 @@ var (
 	// wrong. It is an ErrMismatch.
 	ErrMisfit error = misfit{}
 	// ErrBroadcast: the request was not sent, because it is a broadcast of a function that reads.
-	ErrBroadcast = errors.New("a broadcast (unit 0) is never answered, so nothing can be read by it")
+	ErrBroadcast = errors.New("a broadcast (unit 0) is never answered: it cannot read")
 )
 
 type misfit struct{}

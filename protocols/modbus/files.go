@@ -89,13 +89,13 @@ func checkFiles(r Request) error {
 		most = 251
 	}
 	if len(r.Data) == 0 || len(r.Data) > most {
-		return fmt.Errorf("%d bytes of runs are not within 1..%d", len(r.Data), most)
+		return fmt.Errorf("%d bytes of sub-requests are not within 1..%d", len(r.Data), most)
 	}
 	answer := 0
 	for b := r.Data; len(b) > 0; {
 		run, n := splitRun(r.Function, b)
 		if n == 0 {
-			return fmt.Errorf("the last run is cut short")
+			return fmt.Errorf("the last sub-request is incomplete")
 		}
 		if answer += 2 + 2*int(run.Length); r.Function == ReadFileRecord && answer > 245 {
 			return fmt.Errorf("the answer would have more than 245 bytes")
@@ -117,7 +117,7 @@ func checkRuns(r Request) error {
 		case run.File == 0:
 			return errAddress{fmt.Errorf("file 0 is not within 1..65535")}
 		case int(run.Record)+int(run.Length) > 10000:
-			return errAddress{fmt.Errorf("file %d, record %d+%d goes beyond record 9999", run.File, run.Record, run.Length)}
+			return errAddress{fmt.Errorf("file %d, records %d+%d end beyond record 9999", run.File, run.Record, run.Length)}
 		}
 		b = b[n:]
 	}
@@ -142,7 +142,7 @@ func answersFiles(data, pdu []byte) bool {
 // requested.
 func ParseFiles(r Request, data []byte) ([]Records, error) {
 	if !answersFiles(r.Data, append([]byte{ReadFileRecord, 0}, data...)) {
-		return nil, fmt.Errorf("%s: the answer has other runs than asked for", r)
+		return nil, fmt.Errorf("%s: the answer has other records than requested", r)
 	}
 	runs := r.Files()
 	for i := range runs {

@@ -75,7 +75,7 @@ func ParseMark(word string) (Mark, error) {
 			return Mark(i), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no mark of a frame", word)
+	return 0, fmt.Errorf("%q is not a mark of a frame", word)
 }
 
 // PDU returns the function code and the bytes after it of a frame that was sent, or received with a

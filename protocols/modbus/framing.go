@@ -41,7 +41,7 @@ func ParseFraming(name string) (Framing, error) {
 			return f, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no framing", name)
+	return 0, fmt.Errorf("%q is not a framing", name)
 }
 
 // serial reports whether frames travel on a serial line, which has timing and is shared with other

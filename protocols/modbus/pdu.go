@@ -36,7 +36,7 @@ func ParseRequest(unit uint8, pdu []byte) (Request, error) {
 func Transaction(function uint8, data []byte) (Request, error) {
 	r, ok := parse(Request{Function: function}, data)
 	if !ok {
-		return r, fmt.Errorf("%s: % x is not what a request of it looks like", FunctionName(function), data)
+		return r, fmt.Errorf("%s: malformed request % x", FunctionName(function), data)
 	}
 	if r.form() == formRaw {
 		r.Data = append([]byte(nil), data...)
@@ -168,7 +168,7 @@ func AppendResponse(dst []byte, r Request, answer Response) ([]byte, error) {
 	}
 	dst = append(dst, answer.Data...)
 	if pdu := dst[start:]; len(pdu) > 253 || !w.fits(pdu) {
-		return dst, fmt.Errorf("%s: answer of %d bytes is not what is asked for", r, len(answer.Data))
+		return dst, fmt.Errorf("%s: answer of %d bytes does not fit the request", r, len(answer.Data))
 	}
 	return dst, nil
 }

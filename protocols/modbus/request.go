@@ -74,7 +74,7 @@ func (r Request) Check(f Framing) error {
 		return fmt.Errorf("%s: %w", r, err)
 	}
 	if f.ascii() && r.form() == formSub && subFunction(r.Data) == ChangeDelimiter {
-		return fmt.Errorf("%s: frames on this line end with LF, a unit with another delimiter would not be heard", r)
+		return fmt.Errorf("%s: frames on this line end with LF; a changed delimiter would make the unit unreachable", r)
 	}
 	if f != TCP && r.Unit == 0 && !r.broadcastable() {
 		return fmt.Errorf("%s: %w", r, ErrBroadcast)
@@ -94,12 +94,12 @@ func (r Request) checkShape() error {
 	switch f := r.form(); f {
 	case formRaw, formBare, formSub, formFiles, formIdentity:
 		if r.Address != 0 || r.Quantity != 0 || r.WriteAddress != 0 {
-			return errors.New("it has neither address nor quantity")
+			return errors.New("this function has neither address nor quantity")
 		}
 		return r.checkData(f)
 	case formFIFO:
 		if r.Quantity != 0 || len(r.Data) > 0 {
-			return errors.New("it has an address only, neither quantity nor data")
+			return errors.New("this function has an address, but neither quantity nor data")
 		}
 		return nil
 	}
@@ -136,7 +136,7 @@ func (r Request) checkTable() error {
 		return fmt.Errorf("quantity %d is not within 1..%d", q, most)
 	}
 	if int(r.Address)+q > 1<<16 {
-		return fmt.Errorf("%d+%d goes beyond address 65535", r.Address, q)
+		return fmt.Errorf("%d+%d ends beyond address 65535", r.Address, q)
 	}
 	if r.Function == ReadWriteMultipleRegisters {
 		return r.checkReadWrite()
@@ -158,7 +158,7 @@ func (r Request) checkReadWrite() error {
 		return fmt.Errorf("%d bytes to write are not 1..121 registers", n)
 	}
 	if int(r.WriteAddress)+n/2 > 1<<16 {
-		return fmt.Errorf("%d+%d goes beyond address 65535", r.WriteAddress, n/2)
+		return fmt.Errorf("%d+%d ends beyond address 65535", r.WriteAddress, n/2)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func (l *Link) sendStream(ctx context.Context, adu []byte) ([]byte, error) {
 		return nil, &lostError{notSent(err)}
 	} else if came || l.rx.n > 0 {
 		l.rx.tell(Stray)
-		return nil, &lostError{notSent(fmt.Errorf("%w: %d bytes nobody asked for", ErrMismatch, l.rx.n))}
+		return nil, &lostError{notSent(fmt.Errorf("%w: %d unrequested bytes", ErrMismatch, l.rx.n))}
 	}
 	if err := l.write(ctx, adu, deadline); err != nil {
 		return nil, err

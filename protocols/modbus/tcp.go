@@ -134,7 +134,7 @@ func (l *Link) takeTCP() ([]byte, error) {
 		if id := binary.BigEndian.Uint16(frame); id != l.transaction {
 			if !l.owed.settle(id) {
 				l.rx.tell(Stray)
-				return nil, &lostError{fmt.Errorf("%w: transaction %d while %d is waited for", ErrMismatch, id, l.transaction)}
+				return nil, &lostError{fmt.Errorf("%w: got transaction %d instead of %d", ErrMismatch, id, l.transaction)}
 			}
 			l.rx.frame(l.seen(), Late, 0, len(frame))
 			continue

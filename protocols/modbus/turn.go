@@ -125,7 +125,7 @@ func (p *Pipe) take() error {
 		if t == nil {
 			if !p.owed.settle(id) {
 				p.opts.Tap.came(p.heard, Stray, frame)
-				return &lostError{fmt.Errorf("%w: transaction %d, which nobody waits for", ErrMismatch, id)}
+				return &lostError{fmt.Errorf("%w: transaction %d is not outstanding", ErrMismatch, id)}
 			}
 			p.opts.Tap.came(p.heard, Late, frame)
 			continue

@@ -16,7 +16,7 @@ import (
 
 // NotAccepted is the prefix of the Reason for a connection whose far end has rejected our
 // certificate.
-const NotAccepted = "the device does not accept us"
+const NotAccepted = "the device refuses the connection"
 
 // Reason describes, in an operator's terms, what is wrong with a connection. err is an error of
 // this package or of reading or writing.
@@ -32,7 +32,7 @@ func Reason(err error) string {
 	case alert(err) != "":
 		return NotAccepted + ": " + alert(err)
 	case errors.As(err, &shake) && late:
-		return "no end of the TLS handshake"
+		return "the TLS handshake does not end"
 	case errors.As(err, &shake):
 		return shaken(shake.err)
 	case errors.As(err, &number):
@@ -60,7 +60,7 @@ func alert(err error) string {
 		"expired certificate", "revoked certificate":
 		return fmt.Sprintf("TLS alert %q for our certificate", said)
 	case "access denied":
-		return "our role has no access"
+		return "the device grants no access to the role in our certificate"
 	}
 	return fmt.Sprintf("TLS alert %q", said)
 }

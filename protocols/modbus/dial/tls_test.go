@@ -217,7 +217,7 @@ func TestHandshakeFaults(t *testing.T) {
 		within time.Duration
 		want   string
 	}{
-		"stalls":  {func(net.Conn) { <-release }, 300 * time.Millisecond, "no end of the TLS handshake"},
+		"stalls":  {func(net.Conn) { <-release }, 300 * time.Millisecond, "the TLS handshake does not end"},
 		"garbage": {func(c net.Conn) { _, _ = c.Write([]byte("220 welcome to the FTP server\r\n")) }, time.Minute, "does not speak TLS"},
 		"leaves":  {func(net.Conn) {}, time.Minute, "closed the connection in the TLS handshake"},
 	} {

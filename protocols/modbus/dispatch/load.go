@@ -176,7 +176,7 @@ func (l *ledger) judge(now time.Duration) {
 	l.spent, l.judged = 0, now
 	if l.over.Judge(now, l.demands(now), l.others) {
 		l.changes++
-		l.cause = fmt.Sprintf("the line is overloaded, polls need %.0f %% of its time: the slowest are read when there is time", 100*l.over.Share())
+		l.cause = fmt.Sprintf("the line is overloaded: polls need %.0f %% of its time; the slowest are read when there is time", 100*l.over.Share())
 	}
 }
 

@@ -48,10 +48,10 @@ func (u *unsent) Error() string { return u.why }
 func (u *unsent) Unwrap() error { return u.cause }
 
 var (
-	errGivenUp  = &unsent{why: "no answer to the requests before"}
-	errReplaced = &unsent{why: "replaced by a newer one"}
+	errGivenUp  = &unsent{why: "no answer to earlier requests"}
+	errReplaced = &unsent{why: "replaced by a newer request"}
 	errExpired  = &unsent{why: "the line was busy for too long"}
-	errFull     = &unsent{why: "too many requests wait already"}
+	errFull     = &unsent{why: "too many requests are waiting"}
 )
 
 // outcome classifies an error of modbus.Link.Do.

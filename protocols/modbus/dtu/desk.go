@@ -74,7 +74,7 @@ func (d *Desk) Claim(c *Claim, now time.Time) (renewed bool, err error) {
 		if now.After(other.until) {
 			delete(d.claims, name)
 		} else if name != c.Name && other.ID == c.ID && (c.ID != "" || other.Source.Overlaps(c.Source)) {
-			return false, fmt.Errorf("%s is claimed by %s already", c.what(), name)
+			return false, fmt.Errorf("%s is used by %s already", c.what(), name)
 		}
 	}
 	if d.claims == nil {
@@ -124,9 +124,9 @@ func (d *Desk) byID(id string, from netip.Addr, now time.Time) (c *Claim, why st
 	c = d.find(now, func(c *Claim) bool { return c.ID != "" && c.ID == id })
 	switch {
 	case c == nil:
-		return nil, "nobody has claimed this registration"
+		return nil, "no dtu-link has this registration"
 	case c.Source.IsValid() && !c.Source.Contains(from):
-		return nil, fmt.Sprintf("the registration is that of %s, which calls from %s", c.Name, c.Source)
+		return nil, fmt.Sprintf("the registration belongs to %s, which must connect from %s", c.Name, c.Source)
 	}
 	return c, ""
 }
@@ -150,7 +150,7 @@ func Bytes(s string) ([]byte, error) {
 	}
 	b, err := hex.DecodeString(digits)
 	if err != nil || len(b) == 0 {
-		return nil, fmt.Errorf("%q is no row of bytes like 0x0a1b", s)
+		return nil, fmt.Errorf("%q is not a sequence of bytes like 0x0a1b", s)
 	}
 	return b, nil
 }

@@ -199,13 +199,13 @@ func (l *Listener) enter(c *call) (why string) {
 	case l.over:
 		why = "the listener is closing"
 	case g.refusals >= l.cfg.RefusalsPerMinute:
-		why = fmt.Sprintf("%d connections from there were refused within a minute", g.refusals)
+		why = fmt.Sprintf("too many refused connections from this address: %d within a minute", g.refusals)
 	case g.open >= l.cfg.PerAddress:
-		why = fmt.Sprintf("%d connections from there are open", g.open)
+		why = fmt.Sprintf("too many connections from this address: %d are open", g.open)
 	case g.pending >= l.cfg.PendingPerAddress:
-		why = fmt.Sprintf("%d connections from there have not registered yet", g.pending)
+		why = fmt.Sprintf("too many connections from this address: %d have not registered yet", g.pending)
 	case l.pending >= l.cfg.Pending:
-		why = fmt.Sprintf("%d connections have not registered yet", l.pending)
+		why = fmt.Sprintf("too many connections: %d have not registered yet", l.pending)
 	}
 	if why != "" {
 		l.turned++
@@ -260,7 +260,7 @@ func (l *Listener) serve(c *call) *Refusal {
 		g.refusals++
 		l.turned++
 		l.mu.Unlock()
-		return &Refusal{c.at, packet, fmt.Sprintf("%s cannot take it: %s", claim.Name, err)}
+		return &Refusal{c.at, packet, fmt.Sprintf("%s cannot take the connection: %s", claim.Name, err)}
 	}
 	return nil
 }

@@ -82,11 +82,11 @@ func TestWhoIsTurnedAway(t *testing.T) {
 		why     string
 	}{
 		"silent":   {nil, "no registration within 400ms"},
-		"unknown":  {[]string{"ID:9999"}, "nobody has claimed"},
-		"longer":   {[]string{"ID:1234", "5"}, "nobody has claimed"}, // 1234 is another DTU
-		"no id":    {[]string{"ID:"}, "no registration, which begins with ID:"},
-		"http":     {[]string{"GET / HTTP/1.1\r\n\r\n"}, "no registration, which begins with ID:"},
-		"too long": {[]string{strings.Repeat("ID:1234", 100)}, "no registration"},
+		"unknown":  {[]string{"ID:9999"}, "no dtu-link has this registration"},
+		"longer":   {[]string{"ID:1234", "5"}, "no dtu-link has this registration"}, // 1234 is another DTU
+		"no id":    {[]string{"ID:"}, "not a registration, which begins with ID:"},
+		"http":     {[]string{"GET / HTTP/1.1\r\n\r\n"}, "not a registration, which begins with ID:"},
+		"too long": {[]string{strings.Repeat("ID:1234", 100)}, "not a registration"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := listen(t, func(cfg *dtu.Config) {
@@ -132,9 +132,9 @@ func TestLimits(t *testing.T) {
 		change func(*dtu.Config)
 		why    string
 	}{
-		"pending":             {func(c *dtu.Config) { c.Pending = 2 }, "2 connections have not registered yet"},
-		"pending per address": {func(c *dtu.Config) { c.PendingPerAddress = 2 }, "2 connections from there have not registered yet"},
-		"per address":         {func(c *dtu.Config) { c.PerAddress = 2 }, "2 connections from there are open"},
+		"pending":             {func(c *dtu.Config) { c.Pending = 2 }, "too many connections: 2 have not registered yet"},
+		"pending per address": {func(c *dtu.Config) { c.PendingPerAddress = 2 }, "too many connections from this address: 2 have not registered yet"},
+		"per address":         {func(c *dtu.Config) { c.PerAddress = 2 }, "too many connections from this address: 2 are open"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := listen(t, func(cfg *dtu.Config) { cfg.Within = time.Minute; c.change(cfg) })
@@ -153,7 +153,7 @@ func TestLimits(t *testing.T) {
 			next(t, r.refused)
 		}
 		r.call(t, "who")
-		if x := next(t, r.refused); !strings.Contains(x.Why, "2 connections from there were refused within a minute") {
+		if x := next(t, r.refused); !strings.Contains(x.Why, "too many refused connections from this address: 2 within a minute") {
 			t.Error(x.Why)
 		}
 	})
@@ -166,7 +166,7 @@ func TestOwnerWhoIsGoneGetsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := r.call(t, "1234")
-	if x := next(t, r.refused); x.Why != "a cannot take it: over" {
+	if x := next(t, r.refused); x.Why != "a cannot take the connection: over" {
 		t.Error(x)
 	}
 	if _, err := c.Read(make([]byte, 1)); err == nil {

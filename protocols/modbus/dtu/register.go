@@ -27,13 +27,13 @@ func (l *Listener) ask(c *call) (claim *Claim, packet []byte, why string) {
 	switch {
 	case err == nil:
 	case len(packet) > longest:
-		return nil, packet[:longest], "what it has sent is no registration"
+		return nil, packet[:longest], "the first packet is not a registration"
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, packet, fmt.Sprintf("no registration within %s", l.cfg.Within)
 	case errors.Is(err, io.EOF):
-		return nil, packet, "it left without registration"
+		return nil, packet, "the DTU disconnected without registration"
 	default:
-		return nil, packet, "it left: " + err.Error()
+		return nil, packet, "the connection failed before a registration: " + err.Error()
 	}
 	id, ok := l.identity(packet)
 	if !ok {
@@ -87,7 +87,7 @@ func (l *Listener) identity(packet []byte) (id []byte, ok bool) {
 }
 
 func (l *Listener) unlike() string {
-	why := "what it has sent is no registration"
+	why := "the first packet is not a registration"
 	if len(l.cfg.Prefix) > 0 {
 		why += ", which begins with " + Show(l.cfg.Prefix)
 	}

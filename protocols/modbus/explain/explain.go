@@ -68,7 +68,7 @@ func (r *Reader) text(f modbus.Frame) string {
 		}
 		return fmt.Sprintf("%d bytes with a bad checksum", f.Size)
 	case modbus.Short:
-		return fmt.Sprintf("%d bytes, and no more", f.Size)
+		return fmt.Sprintf("only %d bytes", f.Size)
 	case modbus.Noise:
 		return fmt.Sprintf("%d bytes outside any frame", f.Size)
 	}

@@ -42,7 +42,7 @@ func TestFramesInWords(t *testing.T) {
 			{modbus.Received, modbus.Good, frame(f, 6, 7, 17, 2, 0x41, 0xff), "report server id: 02 41 ff"},
 			{modbus.Received, modbus.Stray, frame(f, 9, 7, 4, 2, 0, 1), "read input registers: 1"},
 			{modbus.Received, modbus.Noise, []byte{1, 2, 3}, "3 bytes outside any frame"},
-			{modbus.Received, modbus.Short, []byte{7, 3}, "2 bytes, and no more"},
+			{modbus.Received, modbus.Short, []byte{7, 3}, "only 2 bytes"},
 			{modbus.Happened, modbus.Silent, nil, "no answer"},
 			{modbus.Happened, modbus.Lost, nil, "lost"},
 		} {

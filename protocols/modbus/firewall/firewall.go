@@ -206,7 +206,7 @@ func (f *Firewall) within(key purse, now time.Time) bool {
 // Open returns the verdict on requests to a unit that no firewall protects.
 func Open(identity string) Verdict {
 	if mustBeNamed(identity) {
-		return Verdict{Action: Deny, Why: "no firewall protects this unit, and callers of the cookie protocol need a rule that allows it"}
+		return Verdict{Action: Deny, Why: "this unit has no firewall: requests by the cookie protocol need a rule that allows them"}
 	}
 	return Verdict{Action: Allow}
 }

@@ -248,18 +248,18 @@ func TestCookiesNeedARule(t *testing.T) {
 
 func TestRulesThatCannotBe(t *testing.T) {
 	for want, r := range map[string]firewall.Rule{
-		"function":              {Functions: []string{"0"}},
-		"read, write, 1 to 127": {Functions: []string{"128"}},
-		"address \"9-1\"":       {Addresses: []string{"9-1"}},
-		"value \"65536\"":       {Values: []string{"65536"}},
-		"value \"-1\"":          {Values: []string{"-1"}},
-		"time \"mon 6-18\"":     {Times: []string{"mon 6-18"}},
-		"time \"moon\"":         {Times: []string{"moon"}},
-		"time \"\"":             {Times: []string{""}},
-		"time \"mon 24:00-":     {Times: []string{"mon 24:00-06:00"}},
-		"rate 1001":             {Rate: 1001, Per: time.Second},
-		"rate 1 in 0s":          {Rate: 1},
-		"means nothing":         {Rate: 1, Per: time.Second, Action: firewall.Deny},
+		"function": {Functions: []string{"0"}},
+		"is not read, write or a number from 1 to 127": {Functions: []string{"128"}},
+		"address \"9-1\"":   {Addresses: []string{"9-1"}},
+		"value \"65536\"":   {Values: []string{"65536"}},
+		"value \"-1\"":      {Values: []string{"-1"}},
+		"time \"mon 6-18\"": {Times: []string{"mon 6-18"}},
+		"time \"moon\"":     {Times: []string{"moon"}},
+		"time \"\"":         {Times: []string{""}},
+		"time \"mon 24:00-": {Times: []string{"mon 24:00-06:00"}},
+		"rate 1001":         {Rate: 1001, Per: time.Second},
+		"rate 1 in 0s":      {Rate: 1},
+		"no meaning":        {Rate: 1, Per: time.Second, Action: firewall.Deny},
 	} {
 		r.Name = "x"
 		if _, err := firewall.New([]firewall.Rule{r}, firewall.Deny); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "rule x: ") {

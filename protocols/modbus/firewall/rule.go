@@ -63,9 +63,9 @@ func (r Rule) compile() (*rule, error) {
 	case err != nil:
 		return nil, err
 	case r.Rate < 0 || r.Rate > maxRate || r.Rate > 0 && r.Per <= 0:
-		return nil, fmt.Errorf("rate %d in %s: must be 1 to %d in a time", r.Rate, r.Per, maxRate)
+		return nil, fmt.Errorf("rate %d in %s: must be 1 to %d in a duration above 0", r.Rate, r.Per, maxRate)
 	case r.Rate > 0 && r.Action > Verify:
-		return nil, fmt.Errorf("a rate says how often something is allowed; it means nothing with %s", r.Action)
+		return nil, fmt.Errorf("a rate limits what is allowed; it has no meaning with action %s", r.Action)
 	}
 	return c, nil
 }
@@ -97,7 +97,7 @@ func (r *rule) functions() error {
 		default:
 			n, err := strconv.ParseUint(s, 10, 8)
 			if err != nil || n < 1 || n > 127 {
-				return fmt.Errorf("function %q is none of read, write, 1 to 127", s)
+				return fmt.Errorf("function %q is not read, write or a number from 1 to 127", s)
 			}
 			r.codes = append(r.codes, uint8(n))
 		}
@@ -115,7 +115,7 @@ func spans(what string, all []string) ([]span, error) {
 		lo, err1 := strconv.ParseUint(first, 10, 16)
 		hi, err2 := strconv.ParseUint(last, 10, 16)
 		if err1 != nil || err2 != nil || lo > hi {
-			return nil, fmt.Errorf("%s %q is no number from 0 to 65535 and no range like 100-199", what, s)
+			return nil, fmt.Errorf("%s %q is neither a number from 0 to 65535 nor a range like 100-199", what, s)
 		}
 		list = append(list, span{int(lo), int(hi)})
 	}

@@ -109,7 +109,7 @@ func New(all []Point, fills []Fill) (*Image, error) {
 	}
 	for _, f := range fills {
 		if f.Count < 1 || f.Address < 0 || f.Address+f.Count > 1<<16 {
-			return nil, fmt.Errorf("fill %s %d+%d goes beyond address 65535", f.Area, f.Address, f.Count)
+			return nil, fmt.Errorf("fill %s %d+%d ends beyond address 65535", f.Area, f.Address, f.Count)
 		}
 		m.table(f.Unit, f.Area)
 	}

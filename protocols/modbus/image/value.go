@@ -187,10 +187,10 @@ func (h *held) check() error {
 		return err
 	}
 	if h.Type == points.Bytes {
-		return fmt.Errorf("point %q: no value of the bus is bytes", h.Name)
+		return fmt.Errorf("point %q: values of type bytes are not available on the bus", h.Name)
 	}
 	if h.Writable && !h.Point.Point.Writable() {
-		return fmt.Errorf("point %q: masters cannot write area %s", h.Name, h.Area)
+		return fmt.Errorf("point %q: area %s cannot be written by masters", h.Name, h.Area)
 	}
 	h.face = h.Point.Point
 	h.face.Area = points.Holding // so that everything can be encoded
@@ -218,7 +218,7 @@ func (h *held) empty() error {
 		h.blank.Type, h.blank.Order, h.blank.Length = points.Bytes, "", h.Registers()
 		h.none = points.Raw(bytes.Repeat([]byte{0xff}, 2*h.Registers()))
 		if h.Sentinel != nil {
-			return fmt.Errorf("point %q: a sentinel is a number, and %s is %d registers: leave it out, they are all ones then", h.Name, h.Type, h.Registers())
+			return fmt.Errorf("point %q: a sentinel must be a number, but type %s has %d registers: leave sentinel out, then all their bits are ones", h.Name, h.Type, h.Registers())
 		}
 		return nil
 	}

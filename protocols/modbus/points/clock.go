@@ -27,10 +27,10 @@ func toUnix(v Value, bytes int) (uint64, error) {
 	text, ok := v.Text()
 	at, err := time.Parse(time.RFC3339, text)
 	if !ok || err != nil || at.Nanosecond() != 0 {
-		return 0, fmt.Errorf("%q is no time like 2026-01-31T12:00:00Z", v)
+		return 0, fmt.Errorf("%q is not a time like 2026-01-31T12:00:00Z", v)
 	}
 	if s := at.Unix(); s < 0 || s > lastSecond || bytes == 4 && s > 1<<32-1 {
-		return 0, fmt.Errorf("%s is outside 1970-01-01 and what %d bytes hold", text, bytes)
+		return 0, fmt.Errorf("%s is out of range: %d bytes hold seconds since 1970-01-01T00:00:00Z", text, bytes)
 	}
 	return uint64(at.Unix()), nil
 }
@@ -39,7 +39,7 @@ func toUnix(v Value, bytes int) (uint64, error) {
 func date(year, month, day, hour, minute, ms int) (Value, error) {
 	at := time.Date(year, time.Month(month), day, hour, minute, ms/1000, ms%1000*1e6, time.UTC)
 	if at.Year() != year || int(at.Month()) != month || at.Day() != day || at.Hour() != hour || at.Minute() != minute || year < 1 || year > 9999 || ms > 59999 {
-		return Value{}, fmt.Errorf("%d-%d-%d %d:%d and %d ms is no time: %w", year, month, day, hour, minute, ms, ErrNoValue)
+		return Value{}, fmt.Errorf("%d-%d-%d %d:%d and %d ms is not a valid time: %w", year, month, day, hour, minute, ms, ErrNoValue)
 	}
 	return Text(at.Format(localTime)), nil
 }
@@ -50,7 +50,7 @@ func onClock(v Value, first, last int, fraction bool) (time.Time, error) {
 	at, err := time.Parse(localTime, text)
 	switch {
 	case !ok || err != nil || at.Nanosecond()%1e6 != 0 || !fraction && at.Nanosecond() != 0:
-		return at, fmt.Errorf("%q is no time like 2026-01-31T12:00:00", v)
+		return at, fmt.Errorf("%q is not a time like 2026-01-31T12:00:00", v)
 	case at.Year() < first || at.Year() > last:
 		return at, fmt.Errorf("the year of %s is outside %d to %d", text, first, last)
 	}
@@ -62,7 +62,7 @@ func onClock(v Value, first, last int, fraction bool) (time.Time, error) {
 // and minute in 5-0; milliseconds of the minute.
 func fromCP56(raw uint64) (Value, error) {
 	if raw>>23&1 == 1 {
-		return Value{}, fmt.Errorf("the clock is not valid: %w", ErrNoValue)
+		return Value{}, fmt.Errorf("the device marks its clock as invalid: %w", ErrNoValue)
 	}
 	return date(2000+int(raw>>48&0x7f), int(raw>>40&0xf), int(raw>>32&0x1f), int(raw>>24&0x1f), int(raw>>16&0x3f), int(raw&0xffff))
 }
@@ -82,7 +82,7 @@ func fromBCDTime(raw uint64) (Value, error) {
 		return Value{}, fmt.Errorf("%#x is not decimal digits: %w", raw, ErrNoValue)
 	}
 	if n%100 > 59 {
-		return Value{}, fmt.Errorf("%012d is no time: %w", n, ErrNoValue)
+		return Value{}, fmt.Errorf("%012d is not a valid time: %w", n, ErrNoValue)
 	}
 	return date(2000+int(n/1e10), int(n/1e8%100), int(n/1e6%100), int(n/1e4%100), int(n/100%100), int(n%100)*1000)
 }
@@ -105,7 +105,7 @@ func fromFields(bytes []byte) (Value, error) {
 		f[i] = int(binary.BigEndian.Uint16(bytes[2*i:]))
 	}
 	if f[5] > 59 {
-		return Value{}, fmt.Errorf("second %d is none: %w", f[5], ErrNoValue)
+		return Value{}, fmt.Errorf("second %d is outside 0 to 59: %w", f[5], ErrNoValue)
 	}
 	return date(f[0], f[1], f[2], f[3], f[4], f[5]*1000)
 }

@@ -30,7 +30,7 @@ func (p *Point) named(v Value, err error) (Value, error) {
 
 func (p *Point) decode(data []byte) (Value, error) {
 	if len(data) != p.size() {
-		return Value{}, fmt.Errorf("%d bytes arrived, %s at %s %d takes %d", len(data), p.Type, p.Area, p.Address, p.size())
+		return Value{}, fmt.Errorf("got %d bytes, but %s at %s %d takes %d", len(data), p.Type, p.Area, p.Address, p.size())
 	}
 	if p.bits() {
 		return Flag(data[0]&1 == 1), nil

@@ -10,7 +10,7 @@ import (
 
 // ErrPartial is returned by Encode for a point that shares its register. Use Mask or Merge to write
 // it.
-var ErrPartial = errors.New("it is only a part of its register")
+var ErrPartial = errors.New("it fills only part of a register")
 
 // Encode is the inverse of Decode: it returns the bytes to write. Numbers for scaled integers are
 // rounded to the nearest raw step. A value that does not fit is an error that names the allowed
@@ -28,7 +28,7 @@ func (p Point) Encode(v Value) ([]byte, error) {
 // the rest of the register unchanged: new = (current AND and) OR (or AND NOT and).
 func (p Point) Mask(v Value) (and, or uint16, err error) {
 	if !p.Partial() {
-		return 0, 0, fmt.Errorf("point %q: it fills its registers, a mask is for parts", p.Name)
+		return 0, 0, fmt.Errorf("point %q: it fills its registers; a mask is only for a part of a register", p.Name)
 	}
 	raw, err := p.toRaw(v)
 	if err == nil && !p.Writable() {
@@ -53,7 +53,7 @@ func (p Point) Merge(current []byte, v Value) ([]byte, error) {
 		return nil, err
 	}
 	if len(current) != 2 {
-		return nil, fmt.Errorf("point %q: %d bytes of its register are given, it has 2", p.Name, len(current))
+		return nil, fmt.Errorf("point %q: got %d bytes of its register instead of 2", p.Name, len(current))
 	}
 	return binary.BigEndian.AppendUint16(nil, binary.BigEndian.Uint16(current)&and|or), nil
 }
@@ -112,7 +112,7 @@ func (p Point) bytes(v Value) ([]byte, error) {
 	case Bytes:
 		raw, ok := v.Bytes()
 		if !ok || len(raw) != p.size() {
-			return nil, fmt.Errorf("%q is not the %d bytes it takes", v, p.size())
+			return nil, fmt.Errorf("%q does not have the %d bytes of this point", v, p.size())
 		}
 		return raw, nil
 	}
@@ -146,7 +146,7 @@ func (p Point) spell(v Value) ([]byte, error) {
 	case strings.ContainsRune(s, 0) || !utf8.ValidString(s):
 		return nil, fmt.Errorf("text %q holds NUL or is not UTF-8", s)
 	case strings.HasSuffix(s, " "):
-		return nil, fmt.Errorf("text %q ends in a blank, which would not come back", s)
+		return nil, fmt.Errorf("text %q ends in a blank, which would be lost when it is read back", s)
 	}
 	out := make([]byte, p.size())
 	for i := range len(s) {

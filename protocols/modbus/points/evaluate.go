@@ -65,7 +65,7 @@ func pointNumber(v Value, err error) (float64, error) {
 	if on, ok := v.Bool(); ok {
 		return truth(on), nil
 	}
-	return 0, fmt.Errorf("%q is no number: %w", v, ErrNoValue)
+	return 0, fmt.Errorf("%q is not a number: %w", v, ErrNoValue)
 }
 
 func truth(on bool) float64 {
@@ -123,7 +123,7 @@ func rounded(args []float64) (float64, error) {
 		return math.Round(args[0]), nil
 	}
 	if d := args[1]; d != math.Trunc(d) || d < 0 || d > 15 {
-		return 0, fmt.Errorf("round to %g decimals, which must be 0 to 15: %w", args[1], ErrNoValue)
+		return 0, fmt.Errorf("cannot round to %g decimals: want 0 to 15: %w", args[1], ErrNoValue)
 	}
 	return Round(args[0], int(args[1])), nil
 }

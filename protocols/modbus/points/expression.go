@@ -39,7 +39,7 @@ func ParseExpression(text string, flag func(point string) (flag, ok bool)) (*Exp
 	}
 	tree, err := parser.ParseExpr(text)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no expression: %w", text, err)
+		return nil, fmt.Errorf("%q is not a valid expression: %w", text, err)
 	}
 	c := compiler{text: text, kind: flag, e: &Expression{}}
 	if c.e.root, err = c.compile(tree); err != nil {
@@ -77,7 +77,7 @@ func (c *compiler) compile(tree ast.Expr) (node, error) {
 	case *ast.CallExpr:
 		return c.call(x)
 	}
-	return node{}, fmt.Errorf("%q is not part of the language of expressions", c.source(tree))
+	return node{}, fmt.Errorf("%q is not supported in expressions", c.source(tree))
 }
 
 // source returns the text of a part.
@@ -92,7 +92,7 @@ func (c *compiler) source(tree ast.Node) string {
 func (c *compiler) point(name string) (node, error) {
 	flag, ok := c.kind(name)
 	if !ok {
-		return node{}, fmt.Errorf("there is no point %q to compute with", name)
+		return node{}, fmt.Errorf("there is no point %q for this expression", name)
 	}
 	i := slices.Index(c.e.Names, name)
 	if i < 0 {
@@ -107,7 +107,7 @@ func (c *compiler) literal(x *ast.BasicLit) (node, error) {
 	case token.STRING:
 		name, err := strconv.Unquote(x.Value)
 		if err != nil {
-			return node{}, fmt.Errorf("%s is no name: %w", x.Value, err)
+			return node{}, fmt.Errorf("%s is not a name: %w", x.Value, err)
 		}
 		return c.point(name)
 	case token.INT, token.FLOAT:
@@ -116,7 +116,7 @@ func (c *compiler) literal(x *ast.BasicLit) (node, error) {
 			f, err = float64(i), nil
 		}
 		if err != nil {
-			return node{}, fmt.Errorf("%s is no number", x.Value)
+			return node{}, fmt.Errorf("%s is not a number", x.Value)
 		}
 		return node{op: "number", number: f}, nil
 	}
@@ -136,7 +136,7 @@ func (c *compiler) unary(x *ast.UnaryExpr) (node, error) {
 	case op == token.ADD:
 		return c.made("plus", false, false, x, one)
 	}
-	return node{}, fmt.Errorf("%q is not part of the language of expressions", c.source(x))
+	return node{}, fmt.Errorf("%q is not supported in expressions", c.source(x))
 }
 
 func (c *compiler) binary(x *ast.BinaryExpr) (node, error) {
@@ -159,7 +159,7 @@ func (c *compiler) binary(x *ast.BinaryExpr) (node, error) {
 	case token.EQL, token.NEQ:
 		return c.made(op, left.flag, true, x, left, right)
 	}
-	return node{}, fmt.Errorf("%q is not part of the language of expressions", op)
+	return node{}, fmt.Errorf("%q is not supported in expressions", op)
 }
 
 // made returns an operation whose parts must all be flags or all be numbers.
@@ -167,9 +167,9 @@ func (c *compiler) made(op string, wants, gives bool, tree ast.Node, parts ...no
 	for _, p := range parts {
 		switch {
 		case p.flag && !wants:
-			return node{}, fmt.Errorf("%q computes with true or false as with a number", c.source(tree))
+			return node{}, fmt.Errorf("%q uses true or false as a number", c.source(tree))
 		case !p.flag && wants:
-			return node{}, fmt.Errorf("%q takes a number for true or false", c.source(tree))
+			return node{}, fmt.Errorf("%q uses a number as true or false", c.source(tree))
 		}
 	}
 	return node{op: op, parts: parts, flag: gives}, nil
@@ -181,14 +181,14 @@ var arity = map[string][2]int{"min": {1, 0}, "max": {1, 0}, "abs": {1, 1}, "roun
 func (c *compiler) call(x *ast.CallExpr) (node, error) {
 	name, ok := x.Fun.(*ast.Ident)
 	if !ok || x.Ellipsis.IsValid() {
-		return node{}, fmt.Errorf("%q is not part of the language of expressions", c.source(x))
+		return node{}, fmt.Errorf("%q is not supported in expressions", c.source(x))
 	}
 	n, ok := arity[name.Name]
 	switch {
 	case !ok:
-		return node{}, fmt.Errorf("there is no function %q; there are abs, cond, max, min and round", name.Name)
+		return node{}, fmt.Errorf("unknown function %q: want abs, cond, max, min or round", name.Name)
 	case len(x.Args) < n[0] || n[1] > 0 && len(x.Args) > n[1]:
-		return node{}, fmt.Errorf("%q has %d arguments, which is too few or too many", c.source(x), len(x.Args))
+		return node{}, fmt.Errorf("%q has the wrong number of arguments (%d)", c.source(x), len(x.Args))
 	}
 	parts := make([]node, len(x.Args))
 	for i, arg := range x.Args {
@@ -201,9 +201,9 @@ func (c *compiler) call(x *ast.CallExpr) (node, error) {
 	case name.Name != "cond":
 		return c.made(name.Name, false, false, x, parts...)
 	case !parts[0].flag:
-		return node{}, fmt.Errorf("%q takes a number for true or false", c.source(x.Args[0]))
+		return node{}, fmt.Errorf("%q uses a number as true or false", c.source(x.Args[0]))
 	case parts[1].flag != parts[2].flag:
-		return node{}, fmt.Errorf("%q gives now a number, now true or false", c.source(x))
+		return node{}, fmt.Errorf("%q must give a number in both cases, or true or false in both", c.source(x))
 	}
 	return node{op: "cond", parts: parts, flag: parts[1].flag}, nil
 }

@@ -19,7 +19,7 @@ func Extract(read Read, points []Point, data []byte) (Extraction, error) {
 		want = (int(read.Quantity) + 7) / 8
 	}
 	if len(data) != want {
-		return Extraction{}, fmt.Errorf("read %s %d+%d: %d bytes arrived instead of %d", read.Area, read.Address, read.Quantity, len(data), want)
+		return Extraction{}, fmt.Errorf("read %s %d+%d: got %d bytes instead of %d", read.Area, read.Address, read.Quantity, len(data), want)
 	}
 	return Extraction{read.Points, points, data}, nil
 }

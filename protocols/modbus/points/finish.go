@@ -15,7 +15,7 @@ type Finish struct {
 	Least, Most *float64
 	Clamp       bool
 	Decimals    *int       // number of decimals the value is rounded to, 0 to 15; nil: not rounded
-	Absent      []Sentinel // raw values by which the device says that it has no value
+	Absent      []Sentinel // raw values by which the device reports no value
 	Labels      []Label    // names of values
 	Flags       []Label    // names of bits
 }
@@ -43,22 +43,22 @@ func checkFinish(p Point) error {
 	}
 	switch _, _, whole := bounds(p.Type); {
 	case len(f.Absent) > 0 && (p.Type == Bool || p.Type == String || p.Type == Bytes || p.Type == Fields):
-		return fmt.Errorf("%s has no absent pattern", p.Type)
+		return fmt.Errorf("type %s cannot have absent values", p.Type)
 	case (f.Least != nil || f.Most != nil || f.Decimals != nil) && (p.Type == Bool || p.Type == String || p.Type == Bytes || IsTime(p.Type)):
-		return fmt.Errorf("%s has neither least nor greatest value nor decimals", p.Type)
+		return fmt.Errorf("type %s cannot have a minimum, a maximum or decimals", p.Type)
 	case len(f.Labels) > 0 && !whole && p.Type != Bool:
-		return fmt.Errorf("%s has no labels, integers and bool have", p.Type)
+		return fmt.Errorf("type %s cannot have labels; integers and bool can", p.Type)
 	case len(f.Flags) > 0 && (!whole || p.scaled() || p.ScaleFrom != ""):
-		return fmt.Errorf("the bits of %s have no names, those of unscaled integers have", p.Type)
+		return fmt.Errorf("type %s cannot have flags; only unscaled integers can", p.Type)
 	}
 	for _, a := range f.Absent {
 		if width(p.Type) < 8 && a.Raw>>(8*width(p.Type)) != 0 {
-			return fmt.Errorf("absent pattern %#x is wider than %s", a.Raw, p.Type)
+			return fmt.Errorf("absent value %#x does not fit into type %s", a.Raw, p.Type)
 		}
 	}
 	for _, l := range f.Flags {
 		if l.Value < 0 || l.Value >= int64(8*width(p.Type)) {
-			return fmt.Errorf("bit %d is outside %s", l.Value, p.Type)
+			return fmt.Errorf("bit %d is beyond the bits of type %s", l.Value, p.Type)
 		}
 	}
 	return nil
@@ -72,11 +72,11 @@ func (f *Finish) check() error {
 	}
 	switch {
 	case f.Least != nil && f.Most != nil && *f.Least > *f.Most:
-		return fmt.Errorf("least value %g is above the greatest %g", *f.Least, *f.Most)
+		return fmt.Errorf("the minimum %g is above the maximum %g", *f.Least, *f.Most)
 	case f.Decimals != nil && (*f.Decimals < 0 || *f.Decimals > 15):
-		return fmt.Errorf("decimals %d are outside 0 to 15", *f.Decimals)
+		return fmt.Errorf("decimals %d is out of range: 0 to 15", *f.Decimals)
 	case len(f.Labels) > 0 && len(f.Flags) > 0:
-		return fmt.Errorf("a point has names for its values or for its bits, not both")
+		return fmt.Errorf("a point has labels for its values or flags for its bits, not both")
 	}
 	return nil
 }
@@ -162,7 +162,7 @@ const MostExponent = 10
 func (p Point) Rescaled(exponent Value) (Point, error) {
 	n, ok := exponent.Float64()
 	if !ok || n != math.Trunc(n) || math.Abs(n) > MostExponent {
-		return Point{}, fmt.Errorf("point %q: scale factor %s of %q is no exponent from -10 to 10: %w", p.Name, exponent, p.ScaleFrom, ErrNoValue)
+		return Point{}, fmt.Errorf("point %q: scale factor %s of %q is not an integer exponent from -10 to 10: %w", p.Name, exponent, p.ScaleFrom, ErrNoValue)
 	}
 	scale := p.scale()
 	if n < 0 {
@@ -270,5 +270,5 @@ func spoken(all []Label, text string) (int64, error) {
 	for _, l := range all {
 		names = append(names, l.Text)
 	}
-	return 0, fmt.Errorf("%q is none of %s", text, strings.Join(names, ", "))
+	return 0, fmt.Errorf("%q is not one of %s", text, strings.Join(names, ", "))
 }

@@ -30,12 +30,12 @@ func TestFinish(t *testing.T) {
 		{"sentinel", Point{Type: Int16, Finish: &Finish{Absent: []Sentinel{{Raw: 1}, {Raw: 0x8000, Cause: "no sensor"}}}}, []byte{0x80, 0}, Value{}, "no sensor (0x8000)"},
 		{"unix", Point{Type: Unix32}, []byte{0x69, 0x7d, 0xf0, 0x40}, Text("2026-01-31T12:06:24Z"), ""},
 		{"cp56", Point{Type: CP56}, []byte{0, 26, 0x01, 0xdf, 0x0c, 0x1e, 0x4e, 0x84}, Text("2026-01-31T12:30:20.1"), ""},
-		{"cp56 invalid", Point{Type: CP56}, []byte{0, 26, 0x01, 0xdf, 0x0c, 0x9e, 0x4e, 0x84}, Value{}, "the clock is not valid"},
+		{"cp56 invalid", Point{Type: CP56}, []byte{0, 26, 0x01, 0xdf, 0x0c, 0x9e, 0x4e, 0x84}, Value{}, "its clock as invalid"},
 		{"cp56 absent", Point{Type: CP56}, []byte{255, 255, 255, 255, 255, 255, 255, 255}, Value{}, "no value"},
 		{"bcd time", Point{Type: BCDTime}, []byte{0x26, 0x01, 0x31, 0x12, 0x30, 0x59}, Text("2026-01-31T12:30:59"), ""},
-		{"bcd time of no calendar", Point{Type: BCDTime}, []byte{0x26, 0x02, 0x31, 0x12, 0x30, 0x59}, Value{}, "is no time"},
+		{"bcd time of no calendar", Point{Type: BCDTime}, []byte{0x26, 0x02, 0x31, 0x12, 0x30, 0x59}, Value{}, "is not a valid time"},
 		{"fields", Point{Type: Fields}, []byte{7, 0xea, 0, 1, 0, 31, 0, 12, 0, 30, 0, 59}, Text("2026-01-31T12:30:59"), ""},
-		{"fields of no clock", Point{Type: Fields}, []byte{7, 0xea, 0, 1, 0, 31, 0, 24, 0, 30, 0, 59}, Value{}, "is no time"},
+		{"fields of no clock", Point{Type: Fields}, []byte{7, 0xea, 0, 1, 0, 31, 0, 24, 0, 30, 0, 59}, Value{}, "is not a valid time"},
 		{"bcd64", Point{Type: BCD64}, []byte{0x12, 0x34, 0x56, 0x78, 0x90, 0x12, 0x34, 0x56}, Unsigned(1234567890123456), ""},
 	}
 	for _, tt := range tests {
@@ -57,17 +57,17 @@ func TestFinish(t *testing.T) {
 
 func TestFinishRefused(t *testing.T) {
 	for want, p := range map[string]Point{
-		"is above the greatest":           {Type: Int16, Finish: &Finish{Least: limit(2), Most: limit(1)}},
-		"outside 0 to 15":                 {Type: Int16, Finish: &Finish{Decimals: digits(16)}},
-		"not both":                        {Type: Int16, Finish: &Finish{Labels: []Label{{1, "x"}}, Flags: []Label{{1, "x"}}}},
-		"bit 16 is outside uint16":        {Type: Uint16, Finish: &Finish{Flags: []Label{{16, "x"}}}},
-		"float32 has no labels":           {Type: Float32, Finish: &Finish{Labels: []Label{{1, "x"}}}},
-		"of unscaled integers have":       {Type: Int16, Scale: 2, Finish: &Finish{Flags: []Label{{1, "x"}}}},
-		"nor decimals":                    {Type: Unix32, Finish: &Finish{Decimals: digits(1)}},
-		"cannot be scaled by another":     {Type: Float32, ScaleFrom: "sf"},
-		"unix32 has neither scale":        {Type: Unix32, ScaleFrom: "sf"},
-		"absent pattern 0x10000 is wider": {Type: Int16, Finish: pattern(0x10000)},
-		"ymdhms has no absent pattern":    {Type: Fields, Finish: pattern(1)},
+		"is above the maximum":                     {Type: Int16, Finish: &Finish{Least: limit(2), Most: limit(1)}},
+		"out of range: 0 to 15":                    {Type: Int16, Finish: &Finish{Decimals: digits(16)}},
+		"not both":                                 {Type: Int16, Finish: &Finish{Labels: []Label{{1, "x"}}, Flags: []Label{{1, "x"}}}},
+		"bit 16 is beyond the bits of type uint16": {Type: Uint16, Finish: &Finish{Flags: []Label{{16, "x"}}}},
+		"float32 cannot have labels":               {Type: Float32, Finish: &Finish{Labels: []Label{{1, "x"}}}},
+		"only unscaled integers can":               {Type: Int16, Scale: 2, Finish: &Finish{Flags: []Label{{1, "x"}}}},
+		"or decimals":                              {Type: Unix32, Finish: &Finish{Decimals: digits(1)}},
+		"cannot be scaled by another":              {Type: Float32, ScaleFrom: "sf"},
+		"unix32 cannot have a scale":               {Type: Unix32, ScaleFrom: "sf"},
+		"absent value 0x10000 does not fit":        {Type: Int16, Finish: pattern(0x10000)},
+		"ymdhms cannot have absent values":         {Type: Fields, Finish: pattern(1)},
 	} {
 		p.Area = Holding
 		if err := p.Check(); err == nil || !strings.Contains(err.Error(), want) {
@@ -104,10 +104,10 @@ func TestEncodesLabels(t *testing.T) {
 		want  string // in hex, or a part of the error
 	}{
 		{state, "running", "0004"}, {state, "fault", "fffe"}, {state, "RUNNING", "0004"}, {state, "off", "0002"}, {state, "Off", "0000"},
-		{state, "runing", `"runing" is none of running, fault, Off, off`}, {state, "", "is none of"},
+		{state, "runing", `"runing" is not one of running, fault, Off, off`}, {state, "", "is not one of"},
 		{alarms, "fan", "00000001"}, {alarms, "fan, overvoltage", "00000009"}, {alarms, "overvoltage,Fan", "00000009"}, {alarms, "hot, or wet", "00000010"},
-		{alarms, "fan, door", `"door" is none of overvoltage, fan, hot, or wet`},
-		{valve, "open", "0001"}, {valve, "shut", "0000"}, {valve, "ajar", "is none of shut, open"},
+		{alarms, "fan, door", `"door" is not one of overvoltage, fan, hot, or wet`},
+		{valve, "open", "0001"}, {valve, "shut", "0000"}, {valve, "ajar", "is not one of shut, open"},
 		{Point{Type: Int16}, "running", "is not a finite number"},
 		{Point{Type: Int16, Finish: &Finish{Least: limit(0)}}, "running", "is not a finite number"},
 		{Point{Type: Int16, Finish: &Finish{Most: limit(1), Labels: state.Finish.Labels}}, "running", "2 is above 1"},

@@ -29,13 +29,13 @@ func OrderOf(text string, bytes int) (Order, error) {
 		return order, nil
 	}
 	if len(text) != bytes {
-		return nil, fmt.Errorf("order %q has %d letters, %d bytes need a permutation of %q", text, len(text), bytes, alphabet(bytes))
+		return nil, fmt.Errorf("order %q has %d letters; for %d bytes give a permutation of %q", text, len(text), bytes, alphabet(bytes))
 	}
 	seen := 0
 	for i, letter := range []byte(strings.ToLower(text)) {
 		at := int(letter) - 'a'
 		if at < 0 || at >= bytes || seen&(1<<at) != 0 {
-			return nil, fmt.Errorf("order %q is no permutation of %q", text, alphabet(bytes))
+			return nil, fmt.Errorf("order %q is not a permutation of %q", text, alphabet(bytes))
 		}
 		seen |= 1 << at
 		order[i] = at

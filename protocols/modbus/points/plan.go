@@ -39,7 +39,7 @@ func (l Limits) Check() error {
 			return fmt.Errorf("hole %d to %d: %w", h.First, h.Last, err)
 		}
 		if h.Last < h.First {
-			return fmt.Errorf("hole %d to %d of %s ends before it starts", h.First, h.Last, h.Area)
+			return fmt.Errorf("hole %d to %d of area %s ends before it starts", h.First, h.Last, h.Area)
 		}
 	}
 	return nil
@@ -137,11 +137,11 @@ func measure(points []Point, limits Limits) ([]span, error) {
 			s.first = 0
 		}
 		if h, ok := limits.hole(s.area, s.first, s.end-1); ok {
-			return nil, fmt.Errorf("point %q: reading %s %d to %d meets the hole %d to %d",
+			return nil, fmt.Errorf("point %q: its addresses %s %d to %d overlap the hole %d to %d",
 				p.Name, s.area, s.first, s.end-1, h.First, h.Last)
 		}
 		if most := limits.most(s.area); s.end-s.first > most {
-			return nil, fmt.Errorf("point %q: reading %s %d to %d takes %d, a read is limited to %d",
+			return nil, fmt.Errorf("point %q: its addresses %s %d to %d are %d, but one read is limited to %d",
 				p.Name, s.area, s.first, s.end-1, s.end-s.first, most)
 		}
 		spans[i] = s

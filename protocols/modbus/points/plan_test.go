@@ -76,17 +76,17 @@ func TestPlanRefuses(t *testing.T) {
 		points []Point
 		limits Limits
 	}{
-		"max registers 126":               {nil, Limits{MaxRegisters: 126}},
-		"max bits 2001":                   {nil, Limits{MaxBits: 2001}},
-		"gap -1":                          {nil, Limits{Gap: -1}},
-		"ends before it starts":           {nil, Limits{Holes: []Range{{Holding, 3, 2}}}},
-		"none of coil":                    {nil, Limits{Holes: []Range{{"", 1, 2}}}},
-		`point "r": reading holding 5`:    {[]Point{register(5)}, Limits{Holes: []Range{{Holding, 5, 9}}}},
-		"takes 2, a read is limited to 1": {[]Point{{Area: Input, Type: Int32}}, Limits{MaxRegisters: 1}},
-		"meets the hole 3 to 5":           {[]Point{register(5)}, Limits{Holes: []Range{{Holding, 3, 5}}}},
-		"meets the hole 7 to 8":           {[]Point{register(1), {Area: Holding, Address: 4, Type: Uint64}}, Limits{Holes: []Range{{Holding, 7, 8}}}},
-		"takes 41":                        {[]Point{coil(40)}, Limits{MaxBits: 40, FromZero: true}},
-		"cannot be":                       {[]Point{{Area: Coil, Type: Int16}}, Limits{}},
+		"max registers 126":                   {nil, Limits{MaxRegisters: 126}},
+		"max bits 2001":                       {nil, Limits{MaxBits: 2001}},
+		"gap -1":                              {nil, Limits{Gap: -1}},
+		"ends before it starts":               {nil, Limits{Holes: []Range{{Holding, 3, 2}}}},
+		"not one of coil":                     {nil, Limits{Holes: []Range{{"", 1, 2}}}},
+		`point "r": its addresses holding 5`:  {[]Point{register(5)}, Limits{Holes: []Range{{Holding, 5, 9}}}},
+		"are 2, but one read is limited to 1": {[]Point{{Area: Input, Type: Int32}}, Limits{MaxRegisters: 1}},
+		"overlap the hole 3 to 5":             {[]Point{register(5)}, Limits{Holes: []Range{{Holding, 3, 5}}}},
+		"overlap the hole 7 to 8":             {[]Point{register(1), {Area: Holding, Address: 4, Type: Uint64}}, Limits{Holes: []Range{{Holding, 7, 8}}}},
+		"are 41":                              {[]Point{coil(40)}, Limits{MaxBits: 40, FromZero: true}},
+		"cannot be":                           {[]Point{{Area: Coil, Type: Int16}}, Limits{}},
 	} {
 		if reads, err := Plan(plan.points, plan.limits); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, %v, want …%s…", reads, err, want)

@@ -122,10 +122,10 @@ func checkArea(p Point) error {
 	switch p.Area {
 	case Coil, DiscreteInput, Holding, Input:
 	default:
-		return fmt.Errorf("area %q is none of coil, discrete-input, holding, input", p.Area)
+		return fmt.Errorf("area %q is not one of coil, discrete-input, holding, input", p.Area)
 	}
 	if width(p.Type) == 0 && p.Type != String && p.Type != Bytes {
-		return fmt.Errorf("type %q is none of %s", p.Type, strings.Join(Types(), ", "))
+		return fmt.Errorf("type %q is not one of %s", p.Type, strings.Join(Types(), ", "))
 	}
 	if p.Bits() && p.Type != Bool {
 		return fmt.Errorf("area %s cannot be %s: it holds single bits, use bool", p.Area, p.Type)
@@ -139,7 +139,7 @@ func checkLength(p Point) error {
 	case text && (p.Length < 1 || p.Length > MostRegisters):
 		return fmt.Errorf("length %d of %s is outside 1 to %d registers", p.Length, p.Type, MostRegisters)
 	case !text && p.Length != 0:
-		return fmt.Errorf("length %d is given, but %s has a length of its own", p.Length, p.Type)
+		return fmt.Errorf("length %d is given, but type %s has a fixed length", p.Length, p.Type)
 	case int(p.Address)+p.span() > 65536:
 		return fmt.Errorf("address %d with %d registers ends beyond 65535", p.Address, p.span())
 	}
@@ -153,7 +153,7 @@ func checkBit(p Point) error {
 	case p.Bits():
 		return fmt.Errorf("bit %d is given, but %s is a bit already", *p.Bit, p.Area)
 	case p.Type != Bool:
-		return fmt.Errorf("bit %d of a register is bool, not %s", *p.Bit, p.Type)
+		return fmt.Errorf("bit %d of a register needs type bool, not %s", *p.Bit, p.Type)
 	case *p.Bit < 0 || *p.Bit > 15:
 		return fmt.Errorf("bit %d is outside 0 to 15", *p.Bit)
 	}
@@ -177,7 +177,7 @@ func checkOrder(p Point) error {
 		return nil
 	}
 	if p.Bits() {
-		return fmt.Errorf("order %q is given, but a bit has none", p.Order)
+		return fmt.Errorf("order %q is given, but a single bit has no byte order", p.Order)
 	}
 	_, err := OrderOf(p.Order, p.unit())
 	if err != nil {
@@ -193,16 +193,16 @@ func checkScale(p Point) error {
 		}
 	}
 	if math.IsInf(1/p.scale(), 0) {
-		return fmt.Errorf("scale %g is too small to divide by", p.Scale)
+		return fmt.Errorf("scale %g is too small: its inverse is infinite", p.Scale)
 	}
 	switch p.Type {
 	case Bool, String, Bytes, Unix32, Unix64, CP56, BCDTime, Fields:
 		if p.scaled() || p.ScaleFrom != "" {
-			return fmt.Errorf("%s has neither scale nor offset", p.Type)
+			return fmt.Errorf("type %s cannot have a scale or an offset", p.Type)
 		}
 	}
 	if _, _, whole := bounds(p.Type); p.ScaleFrom != "" && !whole {
-		return fmt.Errorf("%s cannot be scaled by another point, integers can", p.Type)
+		return fmt.Errorf("type %s cannot be scaled by another point; only integers can", p.Type)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (p Point) toRaw(v Value) (raw uint64, err error) {
 		raw, err = p.rawWhole(v)
 	}
 	if err == nil && p.absent(raw) != nil {
-		return 0, fmt.Errorf("%s is raw %#x, by which the device says that it has no value", v, raw)
+		return 0, fmt.Errorf("%s cannot be written: the device uses its raw value %#x for a missing value", v, raw)
 	}
 	return raw, err
 }
@@ -78,7 +78,7 @@ func (p Point) rawWhole(v Value) (uint64, error) {
 		if p.scaled() {
 			return 0, p.outside(v, float64(least), float64(most))
 		}
-		return 0, fmt.Errorf("%s is outside %d to %d%s", v, least, most, p.suffix())
+		return 0, fmt.Errorf("%s is out of range: %d to %d%s", v, least, most, p.suffix())
 	}
 	if p.Type == BCD16 || p.Type == BCD32 || p.Type == BCD64 {
 		return toBCD(whole.bits), nil
@@ -95,7 +95,7 @@ func (p Point) unscale(v Value) (Value, error) {
 	case !p.scaled() && v.kind == IntegerKind:
 		return v, nil
 	case !p.scaled() && f != math.Trunc(f):
-		return Value{}, fmt.Errorf("%s has a fraction and the point has no scale", v)
+		return Value{}, fmt.Errorf("%s has a fraction, but the point is an integer without scale", v)
 	}
 	switch f = math.Round(p.fromValue(f)); {
 	case f >= 0 && f < 1<<64:
@@ -120,7 +120,7 @@ func (p Point) fromValue(f float64) float64 {
 // outside returns an error that names the allowed range in the value's unit.
 func (p Point) outside(v Value, least, most float64) error {
 	a, b := p.toValue(least), p.toValue(most)
-	return fmt.Errorf("%s is outside %g to %g%s", v, min(a, b), max(a, b), p.suffix())
+	return fmt.Errorf("%s is out of range: %g to %g%s", v, min(a, b), max(a, b), p.suffix())
 }
 
 func (p Point) suffix() string {

@@ -16,7 +16,7 @@ func Sequence(names []string, uses func(i int) []string) ([]int, error) {
 		path = append(path, names[i])
 		switch state[i] {
 		case 1:
-			return fmt.Errorf("points are computed from each other in a circle: %s", strings.Join(path, " from "))
+			return fmt.Errorf("points are computed from each other in a cycle: %s", strings.Join(path, " from "))
 		case 2:
 			return nil
 		}

@@ -27,7 +27,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 	d.s.Buffer(nil, longest)
 	if line, err := d.next(); err != nil || line != magic+strconv.Itoa(version) {
 		if err == nil || err == io.EOF {
-			err = fmt.Errorf("line %d: a recording begins with %q", max(d.number, 1), magic+strconv.Itoa(version))
+			err = fmt.Errorf("line %d: a recording must begin with %q", max(d.number, 1), magic+strconv.Itoa(version))
 		}
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 		framed = framed || word == "framing"
 	}
 	if !framed {
-		return nil, fmt.Errorf("line %d: no framing is told before the frames", d.number)
+		return nil, fmt.Errorf("line %d: the framing is missing before the first frame", d.number)
 	}
 	return d, nil
 }
@@ -79,7 +79,7 @@ func (d *Reader) take(word, value string) (err error) {
 func positive(text string) (int, error) {
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil || n <= 0 {
-		return 0, fmt.Errorf("%q is no positive number", text)
+		return 0, fmt.Errorf("%q is not a positive number", text)
 	}
 	return int(n), nil
 }
@@ -110,7 +110,7 @@ func (d *Reader) Next() (Entry, error) {
 	}
 	e, err := parse(line)
 	if err == nil && e.At < d.last {
-		err = fmt.Errorf("%v is before the entry above", e.At)
+		err = fmt.Errorf("time %v is before that of the previous entry", e.At)
 	}
 	if err != nil {
 		return Entry{}, fmt.Errorf("line %d: %w", d.number, err)
@@ -124,7 +124,7 @@ func parse(line string) (e Entry, err error) {
 	e.Note = strings.TrimSpace(note)
 	f := strings.Fields(line)
 	if len(f) != 3 && len(f) != 4 {
-		return e, fmt.Errorf("%q is not time, direction, bytes and mark", line)
+		return e, fmt.Errorf("%q is not an entry of time, direction, bytes and an optional mark", line)
 	}
 	if e.At, err = seconds(f[0]); err != nil {
 		return e, err
@@ -149,7 +149,7 @@ func direction(sign string) (modbus.Direction, error) {
 			return modbus.Direction(d), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no direction: > is sent, < received, ! neither", sign)
+	return 0, fmt.Errorf("%q is not a direction: want > for sent, < for received or ! for neither", sign)
 }
 
 // seconds parses a time like 12.345678.
@@ -162,5 +162,5 @@ func seconds(text string) (time.Duration, error) {
 			return time.Duration(s)*time.Second + time.Duration(ns), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no time in seconds", text)
+	return 0, fmt.Errorf("%q is not a time in seconds", text)
 }

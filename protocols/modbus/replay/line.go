@@ -172,14 +172,14 @@ func (l *Line) Dial(ctx context.Context) (modbus.Conn, error) {
 		}
 		wait := l.scaled(g.to - at)
 		if l.header.Transport == "serial" && wait > soon {
-			return nil, fmt.Errorf("the recording has no port then: %w", syscall.ENODEV)
+			return nil, fmt.Errorf("the recording has no port at this time: %w", syscall.ENODEV)
 		}
 		t := time.NewTimer(wait)
 		defer t.Stop()
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("the recording has no connection then: %w", ctx.Err())
+			return nil, fmt.Errorf("the recording has no connection at this time: %w", ctx.Err())
 		}
 	}
 	return newConn(l), nil

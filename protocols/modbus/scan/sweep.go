@@ -45,7 +45,7 @@ type Sweep struct {
 	config Config
 	knocks []knock // still to be sent
 	asked  map[uint8]bool
-	silent *knock // the last knock, if there was no answer
+	silent *knock // the last knock, if the method sent no answer
 	now    *visit // to a unit that exists
 }
 
@@ -140,7 +140,7 @@ func (s *Sweep) knocked(err error, took time.Duration) {
 	case errors.As(err, &e):
 		s.visit(k.unit, e.Error(), took)
 	case errors.Is(err, modbus.ErrCorrupt) && k.again:
-		s.visit(k.unit, "answers that nobody can read: two units with this address, or a bad line", took)
+		s.visit(k.unit, "corrupt answers: two units have this address, or the line is disturbed", took)
 	case errors.Is(err, modbus.ErrCorrupt), errors.Is(err, modbus.ErrMismatch):
 		if !k.again {
 			s.knocks = slices.Insert(s.knocks, 0, knock{k.unit, true})

@@ -71,7 +71,7 @@ func listeners(ways []TCP, have map[string]*entry) (map[string]net.Listener, err
 		var err error
 		switch {
 		case slices.ContainsFunc(ways[:i], func(o TCP) bool { return o.Listen == t.Listen }):
-			err = fmt.Errorf("listen on %s: two doors want it", t.Listen)
+			err = fmt.Errorf("listen on %s: two listeners have this address", t.Listen)
 		case have[t.Listen] != nil:
 			continue
 		default:

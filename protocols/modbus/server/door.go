@@ -84,11 +84,11 @@ func (s *Server) enter(m *Master, from netip.Prefix) error {
 	case s.closed || !open:
 		return net.ErrClosed
 	case m.entry.door.Load().Name != m.door.Name:
-		return errors.New("the door has just become another one")
+		return errors.New("the settings of this listener have just changed")
 	case s.conns >= cfg.Masters:
-		return fmt.Errorf("%d masters are connected", s.conns)
+		return fmt.Errorf("too many masters: %d are connected", s.conns)
 	case s.perAddr[from] >= cfg.PerAddress:
-		return fmt.Errorf("%d masters are connected from %v", s.perAddr[from], from)
+		return fmt.Errorf("too many masters: %d are connected from %v", s.perAddr[from], from)
 	}
 	s.masters[m] = struct{}{}
 	s.perAddr[from]++

@@ -56,7 +56,7 @@ func (s *Server) Overhear(filter Filter) (*Ear, error) {
 		all = slices.Clone(*p)
 	}
 	if len(all) >= mostEars {
-		return nil, fmt.Errorf("%d listen already", len(all))
+		return nil, fmt.Errorf("too many listeners: %d already", len(all))
 	}
 	all = append(all, e)
 	s.ears.Store(&all)

@@ -61,10 +61,10 @@ func (k *keys) now() *tls.Config {
 	next, err := k.files.TLS()
 	if err != nil {
 		k.failed = s
-		k.log.Warn("modbus: the certificates have changed and cannot be read; those of before stay in use", "err", err)
+		k.log.Warn("modbus: cannot read the changed certificates; the previous ones stay in use", "err", err)
 		return k.latest
 	}
 	k.latest, k.read = next, s
-	k.log.Info("modbus: the certificates were read anew", "certificate", k.files.Certificate)
+	k.log.Info("modbus: certificates reloaded", "certificate", k.files.Certificate)
 	return k.latest
 }

@@ -18,8 +18,8 @@ import (
 const backlog = 64 << 10
 
 var (
-	errSlow = errors.New("it does not take its answers")
-	errIdle = errors.New("it has asked nothing for too long")
+	errSlow = errors.New("it does not read its answers")
+	errIdle = errors.New("no request for too long")
 )
 
 // Master is one connection, or one serial line with the master on it.

@@ -42,7 +42,7 @@ func Role(c *x509.Certificate) (string, error) {
 		var v asn1.RawValue
 		rest, err := asn1.Unmarshal(e.Value, &v)
 		if err != nil || len(rest) > 0 || v.Class != asn1.ClassUniversal || v.Tag != asn1.TagUTF8String || !utf8.Valid(v.Bytes) {
-			return "", errors.New("the role in the certificate is no UTF8String")
+			return "", errors.New("the role in the certificate is not a UTF8String")
 		}
 		role = string(v.Bytes)
 	}
@@ -84,7 +84,7 @@ func authorities(file string) (*x509.CertPool, error) {
 	pool, n := x509.NewCertPool(), 0
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("it holds a %s; only certificates belong there", block.Type)
+			return nil, fmt.Errorf("the file holds a %s, but only certificates are allowed", block.Type)
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {

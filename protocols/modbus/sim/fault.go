@@ -43,7 +43,7 @@ func ParseFault(b Behaviour, text string) (Behaviour, error) {
 			err = fmt.Errorf("%s takes no value", name)
 		}
 	default:
-		return b, fmt.Errorf("no fault is called %q: there are %s", name, strings.Join(Faults, ", "))
+		return b, fmt.Errorf("unknown fault %q: want one of %s", name, strings.Join(Faults, ", "))
 	}
 	if err != nil {
 		return b, fmt.Errorf("fault %q: %w", text, err)
@@ -54,7 +54,7 @@ func ParseFault(b Behaviour, text string) (Behaviour, error) {
 func parseTime(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("%q is no time like 200ms", text)
+		return 0, fmt.Errorf("%q is not a duration like 200ms", text)
 	}
 	return d, nil
 }
@@ -63,7 +63,7 @@ func parseTime(text string) (time.Duration, error) {
 func parseShare(text string) (float64, error) {
 	f, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
 	if err != nil || !(f > 0 && f <= 100) {
-		return 0, fmt.Errorf("%q is no percentage above 0%%, at most 100%%", text)
+		return 0, fmt.Errorf("%q is not a percentage above 0%% and up to 100%%", text)
 	}
 	return f / 100, nil
 }
@@ -71,7 +71,7 @@ func parseShare(text string) (float64, error) {
 func parseException(text string) (uint8, error) {
 	n, err := strconv.ParseUint(text, 10, 8)
 	if err != nil || n == 0 {
-		return 0, fmt.Errorf("%q is no exception code, 1 to 255 (4 is %s)", text, (&modbus.Exception{Code: 4}).Error())
+		return 0, fmt.Errorf("%q is not an exception code from 1 to 255 (4 is %s)", text, (&modbus.Exception{Code: 4}).Error())
 	}
 	return uint8(n), nil
 }
@@ -82,7 +82,7 @@ func parseLie(text string, given bool) (Lie, error) {
 	}
 	l, ok := lies[text]
 	if !ok {
-		return Honest, fmt.Errorf("no lie is called %q: there are wrong-unit, wrong-function, wrong-length, previous, truncated", text)
+		return Honest, fmt.Errorf("unknown lie %q: want one of wrong-unit, wrong-function, wrong-length, previous, truncated", text)
 	}
 	return l, nil
 }

@@ -49,7 +49,7 @@ func NewLife(d *Device, ps []points.Point, limits points.Limits) (*Life, error) 
 	for _, p := range ps {
 		values, err := l.registers(p, time.Now(), 0)
 		if err != nil {
-			return nil, fmt.Errorf("no value can be made up for it: %w", err)
+			return nil, fmt.Errorf("cannot simulate a value: %w", err)
 		}
 		l.put(p, values)
 	}

@@ -69,7 +69,7 @@ func Parse(text string) (Target, error) {
 	}
 	f, ok := forms[u.Scheme]
 	if !ok {
-		return Target{}, fmt.Errorf("%q begins with none of %s", text, schemes)
+		return Target{}, fmt.Errorf("%q: unknown scheme: want one of %s", text, schemes)
 	}
 	t := Target{Framing: f.framing, Transport: f.transport}
 	query, err := url.ParseQuery(u.RawQuery)
@@ -78,11 +78,11 @@ func Parse(text string) (Target, error) {
 	}
 	for key := range query {
 		if !slices.Contains(f.keys, key) {
-			return Target{}, fmt.Errorf("%q: %s:// has no %q%s", text, u.Scheme, key, known(f.keys))
+			return Target{}, fmt.Errorf("%q: %s:// has no parameter %q%s", text, u.Scheme, key, known(f.keys))
 		}
 	}
 	if u.User != nil || u.Fragment != "" {
-		return Target{}, fmt.Errorf("%q: it has neither user nor #", text)
+		return Target{}, fmt.Errorf("%q: a user and a fragment (#) are not supported", text)
 	}
 	slash := strings.LastIndex(u.Path, "/")
 	unit, err := strconv.ParseUint(u.Path[slash+1:], 10, 8)
@@ -105,7 +105,7 @@ func known(keys []string) string {
 	if len(keys) == 0 {
 		return ""
 	}
-	return ", it has " + strings.Join(keys, ", ")
+	return "; it has " + strings.Join(keys, ", ")
 }
 
 // host parses the parts of a target reached over IP.
@@ -113,9 +113,9 @@ func (t *Target) host(u *url.URL, rest string, f form, query url.Values) error {
 	port := u.Port()
 	switch {
 	case u.Hostname() == "":
-		return errors.New("it names no host")
+		return errors.New("the host is missing")
 	case rest != "":
-		return fmt.Errorf("%q between host and unit means nothing", rest)
+		return fmt.Errorf("%q between host and unit is not allowed", rest)
 	case port == "" && f.port == "":
 		return fmt.Errorf("name the port, like %s://%s:4001/%d", u.Scheme, u.Hostname(), t.Unit)
 	case port == "":
@@ -130,7 +130,7 @@ func (t *Target) host(u *url.URL, rest string, f form, query url.Values) error {
 	}
 	t.Files = dial.Files{Certificate: query.Get("cert"), Key: query.Get("key"), CA: query.Get("ca"), Name: query.Get("name")}
 	if t.Files.Certificate == "" || t.Files.Key == "" || t.Files.CA == "" {
-		return errors.New("both sides prove who they are: it needs ?cert=FILE&key=FILE&ca=FILE")
+		return errors.New("Modbus/TCP Security needs certificates: add ?cert=FILE&key=FILE&ca=FILE")
 	}
 	if t.Files.Name == "" {
 		t.Files.Name = u.Hostname()
@@ -154,7 +154,7 @@ func (t *Target) line(u *url.URL, path string, query url.Values) error {
 		}
 		n, err := strconv.ParseUint(text, 10, 31)
 		if err != nil {
-			return fmt.Errorf("%s=%s is no number", key, text)
+			return fmt.Errorf("%s=%s is not a number", key, text)
 		}
 		*field = int(n)
 	}
@@ -165,7 +165,7 @@ func (t *Target) line(u *url.URL, path string, query url.Values) error {
 		}
 	}
 	if t.Unit > 247 {
-		return fmt.Errorf("unit %d: on a serial line there are 1 to 247, and 0 for all", t.Unit)
+		return fmt.Errorf("unit %d is out of range: a serial line has units 1 to 247, and 0 for a broadcast", t.Unit)
 	}
 	return t.Serial.Check()
 }

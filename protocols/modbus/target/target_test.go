@@ -33,22 +33,22 @@ func TestParse(t *testing.T) {
 
 func TestParseSaysWhatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
-		"http://10.0.0.5/7":            "begins with none of tcp, tls",
+		"http://10.0.0.5/7":            "unknown scheme: want one of tcp, tls",
 		"tcp://10.0.0.5":               "must end with /UNIT",
 		"tcp://10.0.0.5/":              "must end with /UNIT",
 		"tcp://10.0.0.5/256":           "must end with /UNIT",
-		"tcp:///7":                     "names no host",
+		"tcp:///7":                     "the host is missing",
 		"tcp://10.0.0.5/a/7":           `"/a" between host and unit`,
 		"tcp://10.0.0.5:0/7":           `port "0"`,
 		"tcp://10.0.0.5:x/7":           "invalid port",
 		"rtu+tcp://10.0.0.5/7":         "name the port",
-		"tcp://10.0.0.5/7?baud=9600":   `tcp:// has no "baud"`,
-		"tcp://me@10.0.0.5/7":          "neither user",
+		"tcp://10.0.0.5/7?baud=9600":   `tcp:// has no parameter "baud"`,
+		"tcp://me@10.0.0.5/7":          "a user and",
 		"rtu://dev/ttyUSB0/7":          "three slashes",
 		"rtu:///dev/ttyUSB0/248":       "1 to 247",
-		"rtu:///dev/ttyUSB0/7?baud=x":  "baud=x is no number",
+		"rtu:///dev/ttyUSB0/7?baud=x":  "baud=x is not a number",
 		"rtu:///dev/ttyUSB0/7?baud=1":  "baud 1 is not within",
-		"rtu:///dev/ttyUSB0/7?speed=9": `has no "speed", it has baud, parity`,
+		"rtu:///dev/ttyUSB0/7?speed=9": `has no parameter "speed"; it has baud, parity`,
 		"tls://plc.example/1":          "?cert=FILE",
 	} {
 		if got, err := target.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
