@@ -76,7 +76,7 @@ func New(roles []Role, who []Credentials, anonymous []string) (*Policy, error) {
 	known := map[string]Role{}
 	for _, r := range roles {
 		if _, twice := known[r.Name]; twice {
-			return nil, fmt.Errorf("role %q is there twice", r.Name)
+			return nil, fmt.Errorf("role %q is defined twice", r.Name)
 		}
 		for _, pattern := range slices.Concat(r.Allow, r.Deny) {
 			if err := CheckPattern(pattern); err != nil {
@@ -104,7 +104,7 @@ func New(roles []Role, who []Credentials, anonymous []string) (*Policy, error) {
 
 func (p *Policy) add(c Credentials, known map[string]Role) error {
 	if _, twice := p.all[c.Name]; twice || c.Name == "" || c.Name == Anonymous {
-		return errors.New("the name is taken")
+		return errors.New("the name is used twice")
 	}
 	r, err := rightsOf(c.Roles, known)
 	if err != nil {

@@ -238,8 +238,8 @@ func TestBadConfigs(t *testing.T) {
 		{access.Credentials{Name: "a", Tokens: []string{"sha256:12"}}, "64 hexadecimal digits"},
 		{access.Credentials{Name: "a", Certificates: []string{"panel"}}, "want CN:"},
 		{access.Credentials{Name: "a", Certificates: []string{"CN:*"}}, "want CN:"},
-		{access.Credentials{Name: "anonymous"}, "the name is taken"},
-		{access.Credentials{}, "the name is taken"},
+		{access.Credentials{Name: "anonymous"}, "the name is used twice"},
+		{access.Credentials{}, "the name is used twice"},
 	} {
 		if _, err := access.New(roles, []access.Credentials{tt.who}, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want %q", tt.who, err, tt.want)

@@ -18,7 +18,7 @@ type Court struct {
 
 // Errors of Judge in addition to those of Policy.
 var (
-	ErrDenied = errors.New("none of its roles allows it, or one denies it")
+	ErrDenied = errors.New("no role allows it, or one denies it")
 	ErrRate   = errors.New("too many calls")
 )
 
@@ -69,7 +69,7 @@ func (c *Court) Judge(name, topic string, waited bool, now time.Time) error {
 	b, ok := c.buckets[name].take(id.cred.Rate, id.cred.Burst, now)
 	c.buckets[name] = b
 	if !ok {
-		return fmt.Errorf("%w: it may make %g in a second, %g at once", ErrRate, id.cred.Rate, most(id.cred.Rate, id.cred.Burst))
+		return fmt.Errorf("%w: at most %g per second, %g at once", ErrRate, id.cred.Rate, most(id.cred.Rate, id.cred.Burst))
 	}
 	return nil
 }

@@ -25,11 +25,11 @@ type Lists struct {
 }
 
 // ErrLists is returned for every certificate while the revoked ones are unknown.
-var ErrLists = errors.New("which certificates are revoked is not known")
+var ErrLists = errors.New("it is not known which certificates are revoked")
 
 // ErrDelta is returned for a delta list that cannot be applied, because a part of what it changes
 // is unknown.
-var ErrDelta = errors.New("a delta list does not fit")
+var ErrDelta = errors.New("a delta revocation list does not fit its base list")
 
 // NewLists reads lists in PEM (any number in one text) or DER, each signed by one of the
 // authorities, and delta lists that apply to them. serials are revoked as well, whatever their
@@ -71,11 +71,11 @@ func (l *Lists) change(deltas []*x509.RevocationList, numbers map[string]*big.In
 		from := baseOf(d)
 		switch {
 		case !ok:
-			return fmt.Errorf("%w: the list of %s that it changes is not there", ErrDelta, d.Issuer)
+			return fmt.Errorf("%w: the base list of %s is missing", ErrDelta, d.Issuer)
 		case base == nil || from == nil || d.Number == nil:
-			return fmt.Errorf("%w: it or the list of %s that it changes has no number", ErrDelta, d.Issuer)
+			return fmt.Errorf("%w: it or the base list of %s has no number", ErrDelta, d.Issuer)
 		case from.Cmp(base) > 0:
-			return fmt.Errorf("%w: it changes list %d of %s, and the one that is there is older, %d", ErrDelta, from, d.Issuer, base)
+			return fmt.Errorf("%w: it needs list %d of %s, but the base list is older: %d", ErrDelta, from, d.Issuer, base)
 		}
 	}
 	slices.SortStableFunc(deltas, func(a, b *x509.RevocationList) int { return a.Number.Cmp(b.Number) })
@@ -139,7 +139,7 @@ func parseList(der []byte, authorities []*x509.Certificate) (*x509.RevocationLis
 			return crl, nil
 		}
 	}
-	return nil, fmt.Errorf("the list of %s is signed by none of the authorities", crl.Issuer)
+	return nil, fmt.Errorf("the revocation list of %s is not signed by an authority in ca-file", crl.Issuer)
 }
 
 var deltaIndicator = asn1.ObjectIdentifier{2, 5, 29, 27}
@@ -177,7 +177,7 @@ func (l *Lists) Trouble(now time.Time) error {
 	case l.trouble != nil:
 		return l.trouble
 	case !l.until.IsZero() && now.After(l.until):
-		return fmt.Errorf("a list was to be renewed at %s", l.until.UTC().Format(time.RFC3339))
+		return fmt.Errorf("a revocation list expired at %s", l.until.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

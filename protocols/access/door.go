@@ -45,7 +45,7 @@ const (
 
 // Errors of Enter in addition to those of Policy.
 var (
-	ErrClosed = errors.New("who may come in is not known yet")
+	ErrClosed = errors.New("the access policy is not loaded yet")
 	ErrBusy   = errors.New("too many passwords are being tried")
 )
 

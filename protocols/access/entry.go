@@ -72,7 +72,7 @@ func (p *Policy) Certificate(c *x509.Certificate, now time.Time) (*Identity, err
 			}
 		}
 	}
-	return nil, fmt.Errorf("%w has one of the certificate's names: %s", ErrUnknown, strings.Join(names, ", "))
+	return nil, fmt.Errorf("%w for the certificate with the names %s", ErrUnknown, strings.Join(names, ", "))
 }
 
 // revoked reports whether a certificate is known to be revoked.

@@ -82,7 +82,7 @@ func parseHash(s string) (h hash, err error) {
 	case errors.Join(bad[:]...) != nil, len(h.salt) < 8, len(h.sum) < 16, len(h.sum) > 64:
 		return h, errHash
 	case h.time < 1 || h.time > mostTime || h.memory < 8 || h.memory > mostMemory || h.lanes < 1 || h.lanes > mostLanes:
-		return h, fmt.Errorf("password: its hash asks for m=%d,t=%d,p=%d, at most m=%d,t=%d,p=%d is done here",
+		return h, fmt.Errorf("password: its hash has m=%d,t=%d,p=%d; allowed are at most m=%d,t=%d,p=%d",
 			h.memory, h.time, h.lanes, mostMemory, mostTime, mostLanes)
 	}
 	return h, nil

@@ -117,7 +117,7 @@ func CheckPattern(pattern string) error {
 		case len(l) > 1 && strings.ContainsAny(l, "+#"):
 			return fmt.Errorf("pattern %q: + and # stand for whole levels", pattern)
 		case strings.ContainsAny(l, "*>"):
-			return fmt.Errorf("pattern %q: one level is +, the rest is #", pattern)
+			return fmt.Errorf("pattern %q: write + for one level and # for all remaining levels", pattern)
 		}
 	}
 	return nil

@@ -148,7 +148,7 @@ func (l *Log) turn(now time.Time) error {
 	f, err := os.OpenFile(l.path(slot), os.O_RDWR, 0o600)
 	if err == nil {
 		if info, e := f.Stat(); e != nil || info.Size() < l.size {
-			err = errors.Join(e, fmt.Errorf("%s has not got its size", l.path(slot)), f.Close())
+			err = errors.Join(e, fmt.Errorf("%s could not be allocated in full", l.path(slot)), f.Close())
 		} else if err = zero(f, 0, l.size); err != nil {
 			_ = f.Close()
 		}

@@ -35,16 +35,16 @@ func scan(path string) (c content) {
 		var r Record
 		switch {
 		case !whole:
-			c.wrong = errors.New("the last record is not whole")
+			c.wrong = errors.New("the last record is incomplete")
 		case json.Unmarshal(body, &r) != nil:
-			c.wrong = fmt.Errorf("what follows record %d is no record", c.last)
+			c.wrong = fmt.Errorf("the line after record %d is not a record", c.last)
 		case c.first == 0 && r.What != Begin:
-			c.wrong = fmt.Errorf("record %d is the first one, and does not say so", r.Number)
+			c.wrong = fmt.Errorf("record %d is the first in the file but does not begin a log: earlier records were removed", r.Number)
 		case c.first == 0:
 			c.first, c.last, c.start, c.head = r.Number, r.Number-1, r.Prev, r.Prev
 		}
 		if c.wrong == nil && (r.Number != c.last+1 || string(hash) != chain(c.head, body)) {
-			c.wrong = fmt.Errorf("record %d is not what was written there after record %d", r.Number, c.last)
+			c.wrong = fmt.Errorf("record %d does not follow record %d: a record was changed, removed or inserted", r.Number, c.last)
 		}
 		if c.wrong != nil {
 			if c.last < c.first {
@@ -72,7 +72,7 @@ type Report struct {
 func Verify(dir, known string) (Report, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "audit-*.log"))
 	if err != nil || len(paths) == 0 {
-		return Report{}, errors.Join(err, fmt.Errorf("%s: there is no audit log", dir))
+		return Report{}, errors.Join(err, fmt.Errorf("%s: no audit log in this directory", dir))
 	}
 	var all []content
 	var wrong []error
@@ -86,7 +86,7 @@ func Verify(dir, known string) (Report, error) {
 		}
 	}
 	if len(all) == 0 {
-		return Report{}, errors.Join(append(wrong, fmt.Errorf("%s: there is no record", dir))...)
+		return Report{}, errors.Join(append(wrong, fmt.Errorf("%s: the audit log has no valid record", dir))...)
 	}
 	slices.SortFunc(all, func(a, b content) int {
 		if a.first < b.first {
@@ -97,13 +97,13 @@ func Verify(dir, known string) (Report, error) {
 	seen := known == "" || known == all[0].start
 	for i, c := range all {
 		if i > 0 && (c.first != all[i-1].last+1 || c.start != all[i-1].head) {
-			wrong = append(wrong, fmt.Errorf("%s: begins with record %d after %s, and does not follow it: records up to %d are missing or changed",
+			wrong = append(wrong, fmt.Errorf("%s: record %d, the first one, has the previous hash %s, which is not that of the file before: records up to %d are missing or changed",
 				filepath.Base(c.path), c.first, c.start, all[i-1].last+1))
 		}
 		seen = seen || slices.Contains(c.hashes, known)
 	}
 	if !seen {
-		wrong = append(wrong, fmt.Errorf("hash %s is not in it: the record was changed or cut off, or is older than the log", known))
+		wrong = append(wrong, fmt.Errorf("hash %s is not in the log: its record was changed or cut off, or is older than the log", known))
 	}
 	last := all[len(all)-1]
 	return Report{First: all[0].first, Last: last.last, Head: last.head}, errors.Join(wrong...)

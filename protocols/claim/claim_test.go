@@ -81,7 +81,7 @@ func TestCodeIsGoodOnce(t *testing.T) {
 		t.Fatal(kept, err)
 	}
 	_, err = try(t, g.Addr(), g.code, "eve")
-	wants(t, err, "it is good once")
+	wants(t, err, "valid once")
 	if g.claimed.Load() != 1 {
 		t.Error("claimed twice")
 	}
@@ -90,10 +90,10 @@ func TestCodeIsGoodOnce(t *testing.T) {
 func TestWrongCodesTakeTime(t *testing.T) {
 	g := open(t, nil)
 	_, err := try(t, g.Addr(), claim.NewCode(), "eve")
-	wants(t, err, "not the code that the gateway shows: try the right one in 1s")
-	wants(t, errors.New(<-g.refused), "not the code")
+	wants(t, err, "wrong code: try again in 1s with the one that the gateway shows")
+	wants(t, errors.New(<-g.refused), "wrong code")
 	_, err = try(t, g.Addr(), g.code, "eve") // from the same host, right or not
-	wants(t, err, "the last code from this address was wrong, and none is tried for a while: try again in")
+	wants(t, err, "the last code from this address was wrong: try again in")
 	for _, err = try(t, g.Addr(), g.code, "anna"); err != nil && strings.Contains(err.Error(), "try again in"); _, err = try(t, g.Addr(), g.code, "anna") {
 		time.Sleep(50 * time.Millisecond) // as it is told to
 	}
@@ -154,7 +154,7 @@ func TestManInTheMiddle(t *testing.T) {
 		_, _ = io.Copy(server, client)
 	}()
 	kept, err := try(t, l.Addr().String(), g.code, "anna")
-	wants(t, err, "not the code") // the gateway says so, of a proof for another connection
+	wants(t, err, "wrong code") // the gateway says so, of a proof for another connection
 	if kept != "" || g.claimed.Load() != 0 {
 		t.Error("he got in")
 	}

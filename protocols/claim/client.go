@@ -11,7 +11,7 @@ import (
 )
 
 // ErrUnsure is returned if the papers are kept but the gateway did not confirm that it is claimed.
-var ErrUnsure = errors.New("the gateway did not say whether it is claimed now")
+var ErrUnsure = errors.New("the gateway did not confirm that it is claimed")
 
 // Claim makes the gateway at addr the operator's. keep stores the operator's papers, before the
 // gateway accepts no other claim.
@@ -19,7 +19,7 @@ func Claim(ctx context.Context, addr, code string, o Order, keep func(Papers) er
 	d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}} //nolint:gosec // the code proves who it is, not a certificate
 	raw, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return fmt.Errorf("nobody can be claimed at %s: %w", addr, err)
+		return fmt.Errorf("no gateway can be claimed at %s: %w", addr, err)
 	}
 	defer raw.Close()
 	defer context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Now()) })()
@@ -64,7 +64,7 @@ func prove(c *tls.Conn, code string) error {
 		return err
 	}
 	if !hmac.Equal(its.Proof, proof(code, asGateway, bound)) {
-		return errors.New("who answers does not know the code: it is not the gateway that shows it, or somebody stands between; nothing was sent")
+		return errors.New("the other side does not know the code: it is not the gateway that shows it, or the connection is intercepted; nothing was sent")
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func prove(c *tls.Conn, code string) error {
 // hear reads a message of the gateway, which may be a refusal.
 func hear(c net.Conn, m any, refused *string) error {
 	if err := read(c, m); err != nil {
-		return fmt.Errorf("the gateway broke off: %w", err)
+		return fmt.Errorf("the gateway ended the connection: %w", err)
 	}
 	if *refused != "" {
 		return fmt.Errorf("refused: %s", *refused)

@@ -196,7 +196,7 @@ func (s *Listener) talk(raw net.Conn) error {
 	return err
 }
 
-var errTaken = errors.New("the gateway has been claimed by this code: it is good once")
+var errTaken = errors.New("the gateway has already been claimed with this code, which is valid once")
 
 // judge returns why a client is refused; nil: it knows the code.
 func (s *Listener) judge(host string, his, bound []byte) error {
@@ -208,9 +208,9 @@ func (s *Listener) judge(host string, his, bound []byte) error {
 	case s.taken:
 		return errTaken
 	case now.After(s.cfg.Until):
-		return errors.New("the code has expired: restart the gateway for another one")
+		return errors.New("the code has expired: restart the gateway to get a new one")
 	case now.Before(t.until):
-		return fmt.Errorf("the last code from this address was wrong, and none is tried for a while: try again in %s", inSeconds(t.until.Sub(now)))
+		return fmt.Errorf("the last code from this address was wrong: try again in %s", inSeconds(t.until.Sub(now)))
 	case hmac.Equal(his, proof(s.cfg.Code, asOperator, bound)):
 		delete(s.tries, host)
 		return nil
@@ -223,7 +223,7 @@ func (s *Listener) judge(host string, his, bound []byte) error {
 	}
 	wait := min(leastWait<<min(t.wrong, 6), mostWait)
 	s.tries[host] = try{t.wrong + 1, now.Add(wait)}
-	return fmt.Errorf("this is not the code that the gateway shows: try the right one in %s", inSeconds(wait))
+	return fmt.Errorf("wrong code: try again in %s with the one that the gateway shows", inSeconds(wait))
 }
 
 // inSeconds rounds up to whole seconds.
@@ -236,7 +236,7 @@ func (s *Listener) order(c net.Conn, remote string) error {
 		return err
 	}
 	if skew := time.Since(o.Time); skew.Abs() > mostSkew {
-		return fmt.Errorf("the gateway's clock says %s: set it first, or yours, for the certificates to be in force", time.Now().UTC().Format(time.RFC3339))
+		return fmt.Errorf("the gateway's clock says %s: correct it or your own first, or the certificates will not be valid", time.Now().UTC().Format(time.RFC3339))
 	}
 	if err := s.begin(); err != nil {
 		return err
@@ -251,7 +251,7 @@ func (s *Listener) order(c net.Conn, remote string) error {
 	}
 	var w word
 	if err := read(c, &w); err != nil || !w.Kept {
-		return errors.Join(errors.New("the operator did not say that he has his papers: the gateway is as it was"), err)
+		return errors.Join(errors.New("the operator did not confirm receipt of the certificates: the gateway is unchanged"), err)
 	}
 	if err := keep(); err != nil {
 		return err
@@ -269,7 +269,7 @@ func (s *Listener) begin() error {
 	case s.taken:
 		return errTaken
 	case s.busy:
-		return errors.New("somebody else claims the gateway at this moment")
+		return errors.New("somebody else is claiming the gateway")
 	}
 	s.busy = true
 	return nil

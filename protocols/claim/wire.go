@@ -63,7 +63,7 @@ func read(r io.Reader, m any) error {
 	}
 	n := binary.BigEndian.Uint32(head[:])
 	if n > most {
-		return fmt.Errorf("a message of %d bytes, at most %d are taken", n, most)
+		return fmt.Errorf("a message of %d bytes exceeds the limit of %d", n, most)
 	}
 	text := make([]byte, n)
 	if _, err := io.ReadFull(r, text); err != nil {

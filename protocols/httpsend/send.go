@@ -64,7 +64,7 @@ func (cfg Config) Dial(ctx context.Context, _ uplink.Hear) (uplink.Sender, error
 	s.cfg.URL = at
 	u, err := url.Parse(at)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%q is no URL", at)
+		return nil, fmt.Errorf("%q is not a URL", at)
 	}
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: dial, DisableCompression: true, MaxIdleConns: 1, MaxConnsPerHost: 1,
@@ -143,7 +143,7 @@ func (s *sender) post(ctx context.Context, payload []byte) error {
 	if a.StatusCode/100 == 2 {
 		typ, _, _ := mime.ParseMediaType(a.Header.Get("Content-Type"))
 		if s.cfg.NoPage && typ == "text/html" {
-			return fmt.Errorf("%s: %s with a web page: the answer is that of a portal on the way, or of another service", s.place(), a.Status)
+			return fmt.Errorf("%s: %s with a web page: the answer comes from a captive portal or from another service", s.place(), a.Status)
 		}
 		if s.cfg.OTLP && err == nil {
 			return partialSuccess(a.Header.Get("Content-Type"), body)
@@ -209,7 +209,7 @@ func (s *sender) refusal(a *http.Response, body []byte) error {
 		return &uplink.Rejected{Why: why}
 	}
 	if to := a.Header.Get("Location"); a.StatusCode/100 == 3 && to != "" {
-		why += fmt.Sprintf(": it sends to %q, which is not followed; if that is right, it is the url", to)
+		why += fmt.Sprintf(": redirects are not followed; if %q is right, set it as url", to)
 	}
 	err := fmt.Errorf("%s: %s", s.place(), why)
 	if d := retryAfter(a.Header.Get("Retry-After"), time.Now()); d > 0 {

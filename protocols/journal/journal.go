@@ -95,7 +95,7 @@ func (j *Journal) replay(b []byte) error {
 		return nil
 	}
 	if !strings.HasPrefix(string(b), magic) {
-		return errors.New("it is no journal")
+		return errors.New("it is not a journal")
 	}
 	for at := len(magic); at < len(b); {
 		r, n, err := parse(b[at:])
@@ -269,7 +269,7 @@ func (j *Journal) rewriteAll() error {
 	defer j.mu.Unlock()
 	j.rewrite = false
 	if err == nil && j.late {
-		err = errors.New("too much was noted meanwhile")
+		err = errors.New("too many notes meanwhile")
 	}
 	if err == nil && len(j.aside) > 0 { // written to the old file in the meantime
 		var n int

@@ -127,7 +127,7 @@ func (c *coder) block(b *Block) {
 func (c *coder) column(v *Column) {
 	between(c, &v.Field, 0, mostFieldID)
 	if !c.choice((*int)(&v.Form), 5, true) {
-		c.fail("a form of numbers that this version does not know")
+		c.fail("an unknown form of numbers")
 		return
 	}
 	if v.Form >= Decimal {
@@ -163,7 +163,7 @@ func (c *coder) note(r *Row) {
 		kind = 1
 	}
 	if !c.choice(&kind, 2, true) {
-		c.fail("a note that this version does not know")
+		c.fail("an unknown kind of note")
 		return
 	}
 	if r.Absent = kind == 0; r.Absent {
@@ -224,7 +224,7 @@ func (c *coder) quality(q *string) {
 		kind++
 	}
 	if !c.choice(&kind, int64(len(qualities))+1, true) {
-		c.fail("a quality that this version does not know")
+		c.fail("an unknown quality")
 		return
 	}
 	if kind < len(qualities) {
@@ -256,7 +256,7 @@ func (c *coder) value(v *any) {
 		kind = 6
 	}
 	if !c.choice(&kind, 7, true) {
-		c.fail("a type of value that this version does not know")
+		c.fail("an unknown type of value")
 		return
 	}
 	switch kind {

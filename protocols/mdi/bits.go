@@ -182,12 +182,12 @@ func (c *coder) raw(v []byte, n int) []byte {
 // text codes a UTF8String.
 func (c *coder) text(v *string) {
 	if c.writing && !utf8.ValidString(*v) {
-		c.fail("%q is no UTF-8", *v)
+		c.fail("%q is not UTF-8", *v)
 		return
 	}
 	octets(c, v)
 	if !c.writing && c.err == nil && !utf8.ValidString(*v) {
-		c.fail("a text that is no UTF-8")
+		c.fail("a text that is not UTF-8")
 	}
 }
 
@@ -297,7 +297,7 @@ func (c *coder) small() int {
 	var large bool
 	var n int
 	if c.bool(&large); large {
-		c.fail("an extension of a number that nobody has")
+		c.fail("an extension with an impossible number")
 		return 0
 	}
 	between(c, &n, 0, 63)

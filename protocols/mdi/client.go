@@ -151,9 +151,9 @@ func (c *Client) Tick(now time.Time) []Effect {
 	case c.state == offline:
 		return nil
 	case c.state == opening && now.Sub(c.begun) >= c.cfg.Patience:
-		return c.over(nil, fmt.Errorf("no answer within %s of opening", c.cfg.Patience))
+		return c.over(nil, fmt.Errorf("no answer to Open within %s", c.cfg.Patience))
 	case silent >= silences*c.cfg.Keepalive:
-		return c.over(nil, fmt.Errorf("nothing heard for %s", silent.Round(time.Second)))
+		return c.over(nil, fmt.Errorf("nothing received for %s", silent.Round(time.Second)))
 	case len(c.flights) > 0 && now.Sub(c.flights[0].since) >= c.cfg.Patience:
 		return c.over(nil, fmt.Errorf("no acknowledgement within %s", c.cfg.Patience))
 	case c.state == opened && now.Sub(c.said) >= c.cfg.Keepalive:
@@ -215,7 +215,7 @@ func (c *Client) Receive(now time.Time, m Message) []Effect {
 
 // wrong ends a connection whose peer violates the protocol.
 func (c *Client) wrong(now time.Time, m Message) []Effect {
-	err := fmt.Errorf("the receiver sent %T, which it may not now", m)
+	err := fmt.Errorf("the receiver sent %T, which is not allowed now", m)
 	return c.over(c.send(nil, now, &Close{Reason: Failed, Text: err.Error()}), err)
 }
 

@@ -30,7 +30,7 @@ func (c *Client) command(now time.Time, m *Command) []Effect {
 	}
 	c.commands.answers[m.ID] = nil
 	if len(c.commands.answers)-len(c.commands.order) > mostRunning {
-		return c.Answer(now, m.ID, nil, fmt.Errorf("%d commands run already", mostRunning))
+		return c.Answer(now, m.ID, nil, fmt.Errorf("%d commands are running", mostRunning))
 	}
 	return []Effect{Run{m}}
 }
@@ -41,7 +41,7 @@ func (c *Client) Answer(now time.Time, id uint32, payload []byte, err error) []E
 		return nil
 	}
 	if err == nil && len(payload) > mostOctets {
-		err = fmt.Errorf("done, but the answer has %d octets: more than %d", len(payload), mostOctets)
+		err = fmt.Errorf("the command was carried out, but its answer has %d octets: more than %d", len(payload), mostOctets)
 	}
 	a := &Answer{ID: id, Payload: payload}
 	if err != nil {

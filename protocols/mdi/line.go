@@ -52,7 +52,7 @@ func (l *line) send(message []byte) {
 	}
 	l.mu.Unlock()
 	if full {
-		l.end(fmt.Errorf("%d octets wait to be written", mostWaiting))
+		l.end(fmt.Errorf("%d octets are waiting to be written", mostWaiting))
 	}
 	l.rouse()
 }
@@ -104,9 +104,9 @@ func (l *line) unopened() error {
 	switch {
 	case l.heard:
 	case who != "":
-		return fmt.Errorf("there %s, no receiver of MDI", who)
+		return fmt.Errorf("%s answers there, not an MDI receiver", who)
 	case l.err == nil || errors.Is(l.err, errOver) || errors.Is(l.err, syscall.ECONNRESET) || errors.Is(l.err, syscall.EPIPE):
-		return errors.New("the other side closes the connection instead of opening the session")
+		return errors.New("the other side closed the connection without opening the session")
 	}
 	if l.err == nil {
 		return errOver

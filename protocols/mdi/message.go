@@ -105,7 +105,7 @@ type Answer struct {
 const Largest = 1<<16 - 1
 
 // ErrUnknown is returned for a message of a later version, which is to be skipped.
-var ErrUnknown = errors.New("a message that this version does not know")
+var ErrUnknown = errors.New("an unknown message")
 
 // fresh returns an empty message of each kind, in the order of the module.
 func fresh(index int) Message {
@@ -299,7 +299,7 @@ func (m *Answer) code(c *coder) {
 			kind = 1
 		}
 		if !c.choice(&kind, 2, true) {
-			m.Failed = "an outcome that this version does not know"
+			m.Failed = "an unknown outcome"
 			return
 		}
 		if kind == 0 {

@@ -34,7 +34,7 @@ func (m *Meter) CloseWrite() error {
 	if c, ok := m.Conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
 	}
-	return errors.New("it has one direction only")
+	return errors.New("it counts one direction only")
 }
 
 // Traffic returns the octets counted so far.

@@ -49,7 +49,7 @@ func (s *Session) Open(ctx context.Context, conn net.Conn, hear uplink.Hear) (up
 	s.mu.Lock()
 	if old := s.sender; old != nil { // the caller has given it up
 		old.quiet = true
-		old.line.end(errors.New("another connection is made"))
+		old.line.end(errors.New("replaced by a new connection"))
 	}
 	s.sender = x
 	x.do(s.client.Begin(time.Now()))
@@ -67,7 +67,7 @@ func (s *Session) Open(ctx context.Context, conn net.Conn, hear uplink.Hear) (up
 		x.hush()
 		x.line.end(ctx.Err())
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, &uplink.Late{What: "it takes the connection and does not open the session: is that a receiver of MDI?"}
+			return nil, &uplink.Late{What: "it accepts the connection but does not open the session: is it an MDI receiver?"}
 		}
 		return nil, fmt.Errorf("no answer to opening the session: %w", ctx.Err())
 	}

@@ -103,7 +103,7 @@ func (s *ServerConn) Tick(now time.Time) []Effect {
 	if s.over || now.Before(s.Next()) {
 		return nil
 	}
-	return s.end(nil, fmt.Errorf("nothing heard for %s", now.Sub(s.heard).Round(time.Second)))
+	return s.end(nil, fmt.Errorf("nothing received for %s", now.Sub(s.heard).Round(time.Second)))
 }
 
 // End closes the connection with a Close message.
@@ -154,7 +154,7 @@ func (s *ServerConn) Receive(now time.Time, m Message) []Effect {
 		return s.end(nil, fmt.Errorf("closed by the gateway: %s %s", m.Reason, m.Text))
 	}
 	if s.gateway == nil {
-		return s.End(Failed, fmt.Sprintf("%T comes before Open", m))
+		return s.End(Failed, fmt.Sprintf("%T before Open", m))
 	}
 	switch m := m.(type) {
 	case *Keepalive:
@@ -179,7 +179,7 @@ func (s *ServerConn) Receive(now time.Time, m Message) []Effect {
 		delete(s.session.commands, m.ID)
 		return []Effect{Answered{m}}
 	}
-	return s.End(Failed, fmt.Sprintf("%T comes from receivers only, or twice", m))
+	return s.End(Failed, fmt.Sprintf("%T is sent by receivers only, or was repeated", m))
 }
 
 func (s *ServerConn) open(m *Open) []Effect {
@@ -190,7 +190,7 @@ func (s *ServerConn) open(m *Open) []Effect {
 	}
 	g := s.r.gateways[m.Gateway]
 	if g == nil && len(s.r.gateways) == mostGateways {
-		return s.End(Busy, "too many gateways")
+		return s.End(Busy, "too many gateways are connected")
 	}
 	if g == nil {
 		g = &gateway{seen: map[string]*seenTrack{}}
@@ -329,7 +329,7 @@ func (s *ServerConn) Command(actor, method string, payload []byte) (id uint32, e
 	case s.over || s.gateway == nil:
 		return 0, nil, errors.New("the gateway is not connected")
 	case len(s.session.commands) >= mostCommands:
-		return 0, nil, fmt.Errorf("%d commands wait for their answers", mostCommands)
+		return 0, nil, fmt.Errorf("%d commands are waiting for their answers", mostCommands)
 	}
 	m := &Command{s.session.next, actor, method, payload}
 	b, err := Encode(m)

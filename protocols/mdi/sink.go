@@ -109,7 +109,7 @@ func (s *Sink) close() {
 	var all []*sinkConn
 	for c := range s.conns {
 		all = append(all, c)
-		c.do(c.conn.End(Done, "the receiver stops"))
+		c.do(c.conn.End(Done, "the receiver is stopping"))
 	}
 	s.mu.Unlock()
 	for _, c := range all {
@@ -202,7 +202,7 @@ func (c *sinkConn) do(effects []Effect) {
 				c.sink.cfg.Outcome(c.conn.Gateway(), e.ID, e.Payload, e.Failed)
 			}
 		case Renumbered:
-			c.sink.cfg.Notice(fmt.Sprintf("%s: %s counts its records from the beginning again", c.conn.Gateway(), e.Track))
+			c.sink.cfg.Notice(fmt.Sprintf("%s: %s numbers its records from 1 again", c.conn.Gateway(), e.Track))
 		case Over:
 			c.line.part(e.Err)
 		}

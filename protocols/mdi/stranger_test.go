@@ -14,10 +14,10 @@ import (
 // A peer that is no receiver is distinguished from a slow one, and identified if possible.
 func TestWhoAnswersInstead(t *testing.T) {
 	for name, c := range map[string]struct{ at, want string }{
-		"nobody":   {strangertest.Says(t, ""), "it takes the connection and does not open the session: is that a receiver of MDI?"},
-		"mqtt":     {strangertest.SaysOnce(t, "\x20\x02\x00\x01"), "there answers an MQTT broker, no receiver of MDI"},
-		"http":     {strangertest.SaysOnce(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), "there answers a web server (HTTP), no receiver of MDI"},
-		"hangs up": {strangertest.Closes(t), "the other side closes the connection instead of opening the session"},
+		"nobody":   {strangertest.Says(t, ""), "it accepts the connection but does not open the session: is it an MDI receiver?"},
+		"mqtt":     {strangertest.SaysOnce(t, "\x20\x02\x00\x01"), "an MQTT broker answers there, not an MDI receiver"},
+		"http":     {strangertest.SaysOnce(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), "a web server (HTTP) answers there, not an MDI receiver"},
+		"hangs up": {strangertest.Closes(t), "the other side closed the connection without opening the session"},
 	} {
 		limit := time.Minute
 		if name == "nobody" {

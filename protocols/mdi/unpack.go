@@ -83,7 +83,7 @@ func (n *Names) block(b *Block, base int64) ([]record.Record, error) {
 			sequence += uint64(r.Skip) + 1
 		}
 		if i == 0 && r.Skip > 0 || sequence < b.Sequence {
-			return nil, errors.New("sequences that cannot be")
+			return nil, errors.New("impossible sequences")
 		}
 		switch r.Step {
 		case Jitter:
@@ -92,7 +92,7 @@ func (n *Names) block(b *Block, base int64) ([]record.Record, error) {
 			step = r.Later
 		}
 		if now += step; now < -mostTime || now > mostTime {
-			return nil, errors.New("a time that cannot be")
+			return nil, errors.New("an impossible time")
 		}
 		rows[i] = record.Record{
 			Track: track.name, Number: b.Track, Sequence: sequence, Time: time.UnixMilli(now).UTC(), Trusted: b.Trusted, Boot: boot,
@@ -102,7 +102,7 @@ func (n *Names) block(b *Block, base int64) ([]record.Record, error) {
 	for i := range rows {
 		up := b.Uptime + rows[i].Time.UnixMilli() - rows[0].Time.UnixMilli()
 		if up < -mostTime || up > mostTime {
-			return nil, errors.New("an uptime that cannot be")
+			return nil, errors.New("an impossible uptime")
 		}
 		rows[i].Uptime = time.Duration(up) * time.Millisecond
 	}
@@ -170,12 +170,12 @@ func (s *cellState) take(c Column, v Cell) error {
 	switch v.Kind {
 	case Same, SameRun:
 		if !s.some {
-			return errors.New("the same as nothing")
+			return errors.New("a repetition without a previous value")
 		}
 		return nil
 	case OtherCell:
 		if v.Other.Kept && !s.some {
-			return errors.New("the value of nothing")
+			return errors.New("a value without a field")
 		}
 		if !v.Other.Kept {
 			s.value = v.Other.Value
@@ -191,7 +191,7 @@ func (s *cellState) take(c Column, v Cell) error {
 		}
 	}
 	if c.Form == Other || c.Form == Unsigned && m < 0 {
-		return errors.New("a number where there is none")
+		return errors.New("a number where none is allowed")
 	}
 	s.some, s.mantissa, s.value, s.quality, s.cause = true, m, c.number(m), "", ""
 	return nil

@@ -78,7 +78,7 @@ func checkFilter(filter string) error {
 			return errors.New("# is not the last level")
 		}
 		if len(l) > 1 && strings.ContainsAny(l, "+#") {
-			return errors.New("a wildcard shares its level")
+			return errors.New("a wildcard must be a whole level")
 		}
 	}
 	return nil
@@ -93,7 +93,7 @@ func checkClientID(id string) error {
 	case len(id) > 128:
 		return errors.New("client id longer than 128 bytes")
 	case strings.ContainsAny(id, "+#/"):
-		return errors.New("client id has one of + # /")
+		return errors.New("client id contains +, # or /")
 	case strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }):
 		return errors.New("client id has control characters")
 	}

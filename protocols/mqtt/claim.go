@@ -48,7 +48,7 @@ func (c *Claims) Take(m Claim, now time.Time) error {
 		return err
 	}
 	if class, _, _ := strings.Cut(m.Topic, "/"); brokerOwned(m.Topic) || class == "cmd" || class == "reply" {
-		return fmt.Errorf("topic %q is the gateway's own", m.Topic)
+		return fmt.Errorf("topic %q is reserved for the gateway", m.Topic)
 	}
 	next := map[string]claimed{}
 	if all := c.all.Load(); all != nil {

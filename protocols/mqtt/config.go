@@ -137,7 +137,7 @@ func (c Config) withDefaults() (Config, error) {
 func (c Config) check() error {
 	switch {
 	case c.Authenticate == nil:
-		return errors.New("no Authenticate: who may connect must be said (AllowAnyone lets all in)")
+		return errors.New("Authenticate is missing (AllowAnyone admits every client)")
 	case c.MaxPacket < 1024 || c.MaxPacket > maxPacketSpec:
 		return fmt.Errorf("max packet %d bytes: must be 1024 to %d", c.MaxPacket, maxPacketSpec)
 	case c.WriteBuffer < c.MaxPacket:

@@ -132,7 +132,7 @@ func (s *Server) judge(cl *mochi.Client, c *conn, pk *packets.Packet) (packets.C
 		return packets.ErrClientIdentifierNotValid, err
 	}
 	if cl.Properties.Props.AuthenticationMethod != "" {
-		return packets.ErrBadAuthenticationMethod, errors.New("enhanced authentication asked for")
+		return packets.ErrBadAuthenticationMethod, errors.New("enhanced authentication is not supported")
 	}
 	asking := c.info
 	asking.Password = pk.Connect.Password
@@ -148,7 +148,7 @@ func (s *Server) judge(cl *mochi.Client, c *conn, pk *packets.Packet) (packets.C
 		return packets.ErrClientIdentifierNotValid, errors.New("client id belongs to another user")
 	}
 	if will := cl.Properties.Will; will.Flag != 0 && !s.mayLeave(c.info, will.TopicName) {
-		return packets.ErrNotAuthorized, errors.New("will topic is not for this client")
+		return packets.ErrNotAuthorized, errors.New("will topic is not allowed for this client")
 	}
 	return packets.CodeSuccess, nil
 }
@@ -274,4 +274,4 @@ func endsWithConnection(cl *mochi.Client) bool {
 	return cl.Properties.Clean
 }
 
-var errTurnedOut = errors.New("it has done what it may not")
+var errTurnedOut = errors.New("it did something that is not allowed")

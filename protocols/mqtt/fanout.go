@@ -280,7 +280,7 @@ func (s *Server) sendMade(cl *mochi.Client, c *conn, sub packets.Subscription) {
 			TopicName: topic, Payload: payload, Origin: inlineID, Created: time.Now().Unix(), Properties: packets.Properties{ContentType: typ},
 		}
 		if messageSize(&pk) > s.cfg.MaxPacket {
-			s.cfg.Log.Warn("mqtt: what was made does not fit into a packet", "topic", topic, "bytes", len(payload))
+			s.cfg.Log.Warn("mqtt: a generated message does not fit into a packet", "topic", topic, "bytes", len(payload))
 			return true
 		}
 		return s.sendOld(cl, c, sub, &pk)

@@ -53,7 +53,7 @@ func (m *Say) Check() error {
 		return err
 	}
 	if own(m.Topic) {
-		return fmt.Errorf("topic %q is the gateway's own", m.Topic)
+		return fmt.Errorf("topic %q is reserved for the gateway", m.Topic)
 	}
 	return nil
 }
@@ -75,7 +75,7 @@ func CheckForeign(filter string) error {
 	case first == "#" || first == "+":
 		return fmt.Errorf("filter %q begins with a wildcard and would match topics of the gateway", filter)
 	case own(filter):
-		return fmt.Errorf("filter %q is for topics of the gateway", filter)
+		return fmt.Errorf("filter %q matches topics of the gateway", filter)
 	}
 	return nil
 }

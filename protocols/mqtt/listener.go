@@ -105,9 +105,9 @@ func (l *listener) admit(c net.Conn, e *entrance) {
 	case l.closed:
 		why = net.ErrClosed
 	case len(l.conns) >= l.cfg.MaxClients:
-		why = fmt.Errorf("%d clients are connected", len(l.conns))
+		why = fmt.Errorf("too many clients: %d are connected", len(l.conns))
 	case l.perAddr[from] >= l.cfg.MaxClientsPerAddress:
-		why = fmt.Errorf("%d clients are connected from %v", l.perAddr[from], from)
+		why = fmt.Errorf("too many clients: %d are connected from %v", l.perAddr[from], from)
 	}
 	if why != nil {
 		l.mu.Unlock()

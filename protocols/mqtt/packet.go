@@ -203,10 +203,10 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 		return pk, packets.CodeSuccessIgnore
 	}
 	in := publishOf(&pk)
-	taken := errors.New("nobody takes commands")
+	taken := errors.New("commands are not accepted")
 	if at := in.ResponseTopic; at != "" && at != h.cfg.Usual(in.Topic) && !h.mayReply(c.info, at) {
 		h.deny(c, at, true)
-		taken = errors.New("response topic is not for this client")
+		taken = errors.New("response topic is not allowed for this client")
 	} else if h.cfg.OnPublish != nil {
 		taken = h.cfg.OnPublish(c.info, in)
 	}

@@ -60,7 +60,7 @@ func (s *Server) Announce(topic string, make func() (payload []byte, contentType
 func (s *Server) Respond(c ClientInfo, to Publish, payload []byte, p Properties) error {
 	topic := ReplyTopic(c, to)
 	if !s.mayReply(c, topic) {
-		return fmt.Errorf("respond to client %q: topic %q is not for this client", c.ID, topic)
+		return fmt.Errorf("respond to client %q: topic %q is not allowed for this client", c.ID, topic)
 	}
 	p.CorrelationData = to.CorrelationData
 	return s.Publish(topic, payload, false, p)

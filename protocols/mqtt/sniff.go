@@ -7,7 +7,7 @@ import (
 
 var (
 	errNotMQTT      = errors.New("first packet is not an MQTT CONNECT")
-	errShortConnect = errors.New("connect is too short to be one")
+	errShortConnect = errors.New("CONNECT packet is too short")
 )
 
 // sniffLen is the number of bytes that sniffConnect looks at: fixed header (5), "MQIsdp" with its
@@ -29,7 +29,7 @@ func sniffConnect(b []byte, limit int) error {
 		return err
 	}
 	if size > limit {
-		return fmt.Errorf("connect of %d bytes: at most %d are taken", size, limit)
+		return fmt.Errorf("CONNECT packet of %d bytes: at most %d are allowed", size, limit)
 	}
 	if size < 12 {
 		return errShortConnect

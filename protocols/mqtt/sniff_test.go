@@ -23,7 +23,7 @@ func TestSniffConnect(t *testing.T) {
 		"over the limit":     {[]byte{0x10, 0x81, 0x80, 4}, false},
 		"open length":        {[]byte{0x10, 0xff, 0xff, 0xff}, true},
 		"endless length":     {[]byte{0x10, 0xff, 0xff, 0xff, 0xff}, false},
-		"too short to be":    {[]byte{0x10, 11}, false},
+		"too short":          {[]byte{0x10, 11}, false},
 		"half a name":        {[]byte{0x10, 20, 0, 4, 'M', 'Q'}, true},
 		"half a wrong name":  {[]byte{0x10, 20, 0, 4, 'M', 'R'}, false},
 		"half the old name":  {[]byte{0x10, 20, 0, 6, 'M', 'Q', 'I'}, true},

@@ -234,7 +234,7 @@ func (s *Server) restore() {
 		s.resumeIDs(cl)
 	}
 	if bad > 0 {
-		s.cfg.Log.Warn("mqtt: some of what was stored cannot be used", "records", bad)
+		s.cfg.Log.Warn("mqtt: part of the stored data cannot be used", "records", bad)
 	}
 }
 

@@ -80,7 +80,7 @@ func (w *webSocket) frame() error {
 		return w.control(op, final, size)
 	}
 	if (op == wsContinue) != w.inside || op != wsContinue && op != wsBinary {
-		return fmt.Errorf("websocket: frame of type %d where it must not be", op)
+		return fmt.Errorf("websocket: unexpected frame of type %d", op)
 	}
 	w.inside, w.left = !final, size
 	return nil
@@ -105,7 +105,7 @@ func (w *webSocket) head() (op byte, final bool, size uint64, err error) {
 		size = binary.BigEndian.Uint64(h[:])
 	}
 	if err == nil && size>>63 != 0 {
-		err = errors.New("websocket: a frame of more bytes than there are")
+		err = errors.New("websocket: a frame with an impossible length")
 	}
 	if err == nil {
 		_, err = io.ReadFull(w.in, w.mask[:])
@@ -116,7 +116,7 @@ func (w *webSocket) head() (op byte, final bool, size uint64, err error) {
 
 func (w *webSocket) control(op byte, final bool, size uint64) error {
 	if !final || size > wsMostWords {
-		return errors.New("websocket: a control frame that is none")
+		return errors.New("websocket: an invalid control frame")
 	}
 	words := make([]byte, size)
 	if _, err := io.ReadFull(w.in, words); err != nil {
@@ -164,18 +164,18 @@ func (w *webSocket) Close() error {
 func (w *webSocket) upgrade() error {
 	r, err := http.ReadRequest(w.in)
 	if err != nil {
-		return w.refuseUpgrade(http.StatusBadRequest, errors.New("no HTTP request"))
+		return w.refuseUpgrade(http.StatusBadRequest, errors.New("not an HTTP request"))
 	}
 	key := r.Header.Get("Sec-WebSocket-Key")
 	raw, err := base64.StdEncoding.DecodeString(key)
 	switch {
 	case r.Method != http.MethodGet || r.ContentLength > 0 || err != nil || len(raw) != 16 ||
 		!hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket"):
-		return w.refuseUpgrade(http.StatusBadRequest, errors.New("no request for a WebSocket"))
+		return w.refuseUpgrade(http.StatusBadRequest, errors.New("not a WebSocket request"))
 	case r.Header.Get("Sec-WebSocket-Version") != "13":
 		return w.refuseUpgrade(http.StatusUpgradeRequired, errors.New("version is not 13"))
 	case !w.welcomes(r):
-		return w.refuseUpgrade(http.StatusForbidden, fmt.Errorf("page of %q is not welcome", r.Header.Get("Origin")))
+		return w.refuseUpgrade(http.StatusForbidden, fmt.Errorf("pages of %q are not allowed: add them to origins", r.Header.Get("Origin")))
 	}
 	protocol := ""
 	for _, p := range []string{"mqtt", "mqttv3.1"} {
@@ -185,7 +185,7 @@ func (w *webSocket) upgrade() error {
 		}
 	}
 	if protocol == "" {
-		return w.refuseUpgrade(http.StatusBadRequest, errors.New("subprotocol mqtt is not asked for"))
+		return w.refuseUpgrade(http.StatusBadRequest, errors.New("the client does not offer the subprotocol mqtt"))
 	}
 	sum := sha1.Sum([]byte(key + wsGUID))
 	_, err = fmt.Fprintf(w.Conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: %s\r\n\r\n",

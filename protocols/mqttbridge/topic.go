@@ -44,7 +44,7 @@ func (m Map) Check() error {
 			case l == "#" && i != len(levels)-1:
 				return fmt.Errorf("filter %q: # is not the last level", filter)
 			case len(l) > 1 && strings.ContainsAny(l, "+#"):
-				return fmt.Errorf("filter %q: a wildcard shares its level: end the prefix with /", filter)
+				return fmt.Errorf("filter %q: a wildcard must be a whole level: end the prefix with /", filter)
 			}
 		}
 	}

@@ -76,11 +76,11 @@ func (u *Unreached) Unwrap() error { return u.Err }
 type Mute struct{}
 
 func (*Mute) Error() string {
-	return "it takes the connection and does not answer CONNECT: is that an MQTT broker?"
+	return "it accepts the connection but does not answer CONNECT: is it an MQTT broker?"
 }
 func (*Mute) Unwrap() error { return context.DeadlineExceeded }
 
-func (r *Refused) Error() string { return "the broker refuses it: " + r.Reason }
+func (r *Refused) Error() string { return "the broker refuses the connection: " + r.Reason }
 
 // Dial connects and subscribes. It gives up when ctx ends.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
@@ -208,7 +208,7 @@ func (k *Client) put(m Message, w *wait) error {
 	select {
 	case k.room <- struct{}{}:
 	default:
-		return fmt.Errorf("%d messages wait already", cap(k.room))
+		return fmt.Errorf("%d messages are waiting", cap(k.room))
 	}
 	id, err := k.enter(w)
 	if err != nil {

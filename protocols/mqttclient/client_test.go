@@ -289,13 +289,13 @@ func TestPatienceWithALargeMessage(t *testing.T) {
 
 func TestWhoAnswersInstead(t *testing.T) {
 	for says, want := range map[string]string{
-		"HTTP/1.1 400 Bad Request\r\n\r\n": "there answers a web server (HTTP), no MQTT broker",
-		"INFO {\"server_id\":\"N\"} \r\n":  "there answers a NATS server, no MQTT broker",
-		"SSH-2.0-OpenSSH_9.2p1\r\n":        "there answers an SSH server, no MQTT broker",
-		"\x15\x03\x01\x00\x02\x02\x46":     "there answers somebody who wants TLS, no MQTT broker",
-		"220 mail.example ESMTP ready\r\n": `there answers somebody who says "220 mail.example ESMTP ready", no MQTT broker`,
+		"HTTP/1.1 400 Bad Request\r\n\r\n": "a web server (HTTP) answers there, not an MQTT broker",
+		"INFO {\"server_id\":\"N\"} \r\n":  "a NATS server answers there, not an MQTT broker",
+		"SSH-2.0-OpenSSH_9.2p1\r\n":        "an SSH server answers there, not an MQTT broker",
+		"\x15\x03\x01\x00\x02\x02\x46":     "a server that requires TLS answers there, not an MQTT broker",
+		"220 mail.example ESMTP ready\r\n": `a server that sends "220 mail.example ESMTP ready" answers there, not an MQTT broker`,
 		"\x00\x00\x00\x00":                 "no answer to CONNECT: ",
-		"":                                 "it takes the connection and does not answer CONNECT: is that an MQTT broker?",
+		"":                                 "it accepts the connection but does not answer CONNECT: is it an MQTT broker?",
 	} {
 		ctx, cancel := patient(t), context.CancelFunc(func() {})
 		if says == "" {
@@ -308,8 +308,8 @@ func TestWhoAnswersInstead(t *testing.T) {
 	}
 	closes := strangertest.Closes(t)
 	for url, want := range map[string]string{
-		"tcp://" + closes: "it closes the connection instead of answering CONNECT; where TLS is wanted it is ssl:// for tcp://",
-		"ssl://" + closes: "it closes the connection instead of speaking TLS; where none is wanted it is tcp:// for ssl://",
+		"tcp://" + closes: "it closes the connection instead of answering CONNECT; for a broker that requires TLS write ssl:// instead of tcp://",
+		"ssl://" + closes: "it closes the connection in the TLS handshake; for a broker without TLS write tcp:// instead of ssl://",
 	} {
 		if _, err := mqttclient.Dial(patient(t), mqttclient.Config{URL: url}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", url, err)
@@ -325,7 +325,7 @@ func TestTwoOfOneName(t *testing.T) {
 		lost := make(chan error, 1)
 		dial(t, mqttclient.Config{URL: url, Version: version, ClientID: "site-7", OnLost: func(err error) { lost <- err }})
 		dial(t, mqttclient.Config{URL: url, Version: version, ClientID: "site-7"})
-		if err := next(t, lost); !strings.Contains(err.Error(), `another client has connected with the client id "site-7" as well`) {
+		if err := next(t, lost); !strings.Contains(err.Error(), `another client uses the client id "site-7" as well`) {
 			t.Error(err)
 		}
 	})

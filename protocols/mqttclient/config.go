@@ -145,7 +145,7 @@ func (cfg Config) open(ctx context.Context) (net.Conn, error) {
 	if err := s.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-			err = errors.New("it closes the connection instead of speaking TLS; where none is wanted it is tcp:// for ssl://")
+			err = errors.New("it closes the connection in the TLS handshake; for a broker without TLS write tcp:// instead of ssl://")
 		}
 		return nil, err
 	}

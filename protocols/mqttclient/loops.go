@@ -113,11 +113,11 @@ func (k *Client) read(r *bufio.Reader) {
 		_ = k.conn.SetReadDeadline(time.Now().Add(k.patience()))
 		p, err := k.next(r)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = errors.New("the broker has fallen silent")
+			err = errors.New("the broker no longer answers")
 		}
 		// With MQTT 5 a broker could give the reason, but not every one does.
 		if errors.Is(err, io.EOF) {
-			err = fmt.Errorf("the broker has closed the connection without a reason: it ends, or another client has connected with the client id %q as well", k.cfg.ClientID)
+			err = fmt.Errorf("the broker closed the connection without a reason: it is stopping, or another client uses the client id %q as well", k.cfg.ClientID)
 		}
 		if err == nil {
 			k.heard.Store(int64(time.Since(k.began)))
@@ -156,7 +156,7 @@ func (k *Client) take(p *packets.Packet) error {
 	case packets.Pingresp:
 		k.alive()
 	case packets.Disconnect:
-		return fmt.Errorf("the broker disconnects: %w", k.refused(p, p.ReasonCode))
+		return fmt.Errorf("the broker disconnected: %w", k.refused(p, p.ReasonCode))
 	}
 	return nil
 }

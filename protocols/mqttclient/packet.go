@@ -63,7 +63,7 @@ func (k *Client) strange(r *bufio.Reader) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 		why := "it closes the connection instead of answering CONNECT"
 		if _, secure := k.conn.(*tls.Conn); !secure {
-			why += "; where TLS is wanted it is ssl:// for tcp://"
+			why += "; for a broker that requires TLS write ssl:// instead of tcp://"
 		}
 		return errors.New(why)
 	}
@@ -72,7 +72,7 @@ func (k *Client) strange(r *bufio.Reader) error {
 	}
 	said, _ := r.Peek(r.Buffered())
 	if who := stranger.Who(said); who != "" {
-		return fmt.Errorf("there %s, no MQTT broker", who)
+		return fmt.Errorf("%s answers there, not an MQTT broker", who)
 	}
 	return nil
 }
@@ -167,10 +167,10 @@ func messageOf(p *packets.Packet) Message {
 }
 
 // ErrTopic is returned for a topic that cannot be published to.
-var ErrTopic = errors.New("no topic to publish on")
+var ErrTopic = errors.New("the topic is missing")
 
 // ErrTooLarge is returned for a message larger than the broker accepts.
-var ErrTooLarge = errors.New("larger than the broker takes")
+var ErrTooLarge = errors.New("larger than the broker accepts")
 
 func (k *Client) publication(m Message, id uint16, qos byte) ([]byte, error) {
 	if m.Topic == "" || strings.ContainsAny(m.Topic, "+#\x00") || len(m.Topic) > 65535 {
@@ -216,7 +216,7 @@ func (k *Client) offer(p []byte) error {
 	case k.out <- p:
 		return nil
 	default:
-		return fmt.Errorf("%d packets wait already", waiting)
+		return fmt.Errorf("%d packets are waiting", waiting)
 	}
 }
 
@@ -236,14 +236,14 @@ func (k *Client) next(r *bufio.Reader) (*packets.Packet, error) {
 	}
 	p := &packets.Packet{ProtocolVersion: byte(k.cfg.Version)}
 	if err := p.FixedHeader.Decode(head); err != nil {
-		return nil, fmt.Errorf("a packet that is none: %w", err)
+		return nil, fmt.Errorf("invalid packet: %w", err)
 	}
 	n, size, err := packets.DecodeLength(r)
 	if err != nil {
-		return nil, fmt.Errorf("a packet's length: %w", err)
+		return nil, fmt.Errorf("packet length: %w", err)
 	}
 	if n > k.cfg.Most {
-		return nil, fmt.Errorf("a packet of %d bytes, and %d is the most", n, k.cfg.Most)
+		return nil, fmt.Errorf("a packet of %d bytes exceeds the limit of %d", n, k.cfg.Most)
 	}
 	p.FixedHeader.Remaining = n
 	body := make([]byte, n)
@@ -288,5 +288,5 @@ func decode(p *packets.Packet, body []byte) (err error) {
 			return p.DisconnectDecode(body)
 		}
 	}
-	return errors.New("a broker does not send this")
+	return errors.New("a broker must not send this packet")
 }

@@ -43,10 +43,10 @@ func (cfg Config) Check() error {
 		return err
 	}
 	if cfg.Form.Topic == "" {
-		return errors.New("topic: there is none")
+		return errors.New("topic is missing")
 	}
 	if cfg.Ack != "" && !m.SaysBatch() {
-		return errors.New("ack-topic: the shape must say ${batch}, or nobody knows what to acknowledge")
+		return errors.New("ack-topic: the shape must contain ${batch}, so that the cloud can name the batch that it acknowledges")
 	}
 	return nil
 }

@@ -237,7 +237,7 @@ func downs(payload []byte) ([]down, error) {
 	if err := json.Unmarshal(payload, &all); err != nil {
 		all = make([]wrapped, 1)
 		if err := json.Unmarshal(payload, &all[0]); err != nil {
-			return nil, fmt.Errorf("a message that is no JSON of events: %w", err)
+			return nil, fmt.Errorf("a message that is not JSON events: %w", err)
 		}
 	}
 	var some []down

@@ -199,11 +199,11 @@ func (x *sender) publish(ctx context.Context, run []record.Record) ([]uplink.Ref
 			}
 			for i, id := range ids {
 				if id == a.ID {
-					refused = append(refused, uplink.Refusal{Index: i, Why: "the platform says: " + a.Reason})
+					refused = append(refused, uplink.Refusal{Index: i, Why: "the platform reports: " + a.Reason})
 				}
 			}
 		case <-x.done:
-			return nil, errors.New("the connection is over before the platform has acknowledged")
+			return nil, errors.New("the connection ended before the platform acknowledged")
 		case <-ctx.Done():
 			return nil, fmt.Errorf("no acknowledgement of the platform: %w", ctx.Err())
 		}
@@ -278,9 +278,9 @@ func (x *sender) open(d down) {
 	payload, err := base64.StdEncoding.DecodeString(d.Base64)
 	switch {
 	case err != nil:
-		x.s.settle(d, nil, errors.New("b64_payload is no base64"))
+		x.s.settle(d, nil, errors.New("b64_payload is not base64"))
 	case !mapped || at <= 0:
-		x.s.settle(d, nil, fmt.Errorf("nothing listens on channel %q", d.Channel))
+		x.s.settle(d, nil, fmt.Errorf("no actor uses channel %q", d.Channel))
 	case x.hear.Command == nil:
 		x.s.settle(d, nil, errors.New("this gateway takes no commands"))
 	default:

@@ -47,7 +47,7 @@ type Config struct {
 func (cfg Config) Check() error {
 	_, err := cfg.Form.New(cfg.Who)
 	if err == nil && cfg.Form.Topic == "" {
-		err = errors.New("subject: there is none")
+		err = errors.New("subject is missing")
 	}
 	return err
 }
@@ -166,13 +166,13 @@ func (d *dialer) explained(err error) error {
 	case errors.Is(err, nats.ErrNoServers) && d.err != nil:
 		return d.err
 	case errors.Is(err, nats.ErrSecureConnWanted):
-		return fmt.Errorf("server %s speaks no TLS: nats:// for tls:// in urls", d.where)
+		return fmt.Errorf("server %s does not use TLS: write nats:// instead of tls:// in urls", d.where)
 	case errors.Is(err, nats.ErrNoInfoReceived):
-		return fmt.Errorf("server %s is no NATS server: it does not greet like one", d.where)
+		return fmt.Errorf("server %s is not a NATS server: its greeting is of another protocol", d.where)
 	case errors.As(err, &slow) && slow.Timeout() && d.where != "":
-		return fmt.Errorf("server %s takes the connection and does not greet in time: is that a NATS server?", d.where)
+		return fmt.Errorf("server %s accepts the connection but sends no greeting in time: is it a NATS server?", d.where)
 	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("server %s closes the connection before it is made: is that a NATS server?", d.where)
+		return fmt.Errorf("server %s closes the connection before the handshake is complete: is it a NATS server?", d.where)
 	case d.where != "":
 		return fmt.Errorf("server %s: %w", d.where, err)
 	}
@@ -308,10 +308,10 @@ func explained(ctx context.Context, err error, topic string) error {
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == otherStream {
-		return fmt.Errorf("it is not the stream of the config that takes subject %s", strings.ReplaceAll(topic, "/", "."))
+		return fmt.Errorf("subject %s belongs to another stream than the configured one", strings.ReplaceAll(topic, "/", "."))
 	}
 	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) {
-		return fmt.Errorf("no stream takes subject %s", strings.ReplaceAll(topic, "/", "."))
+		return fmt.Errorf("no stream has subject %s", strings.ReplaceAll(topic, "/", "."))
 	}
 	return err
 }

@@ -51,7 +51,7 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 	for url, want := range map[string]string{
 		"nats://" + gone:  "dial tcp " + gone + ": connect: connection refused",
 		"nats://" + there: "server " + there + ": nats: Authorization Violation",
-		"tls://" + there:  "server " + there + " speaks no TLS: nats:// for tls:// in urls",
+		"tls://" + there:  "server " + there + " does not use TLS: write nats:// instead of tls:// in urls",
 	} {
 		_, err := natssend.Config{URLs: []string{url}, Form: webhook(t, "sites.${gateway}"), Who: shape.Who{Gateway: "g"}, Username: "anna", Password: "wrong"}.Dial(t.Context(), uplink.Hear{Lost: func(error) {}})
 		if err == nil || err.Error() != want {

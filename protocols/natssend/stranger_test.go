@@ -14,9 +14,9 @@ import (
 // A peer that is no NATS server is not mistaken for a slow one.
 func TestWhoAnswersInstead(t *testing.T) {
 	for name, c := range map[string]struct{ at, want string }{
-		"nobody":   {strangertest.Says(t, ""), "takes the connection and does not greet in time: is that a NATS server?"},
-		"ssh":      {strangertest.Says(t, "SSH-2.0-OpenSSH_9.2p1\r\n"), "is no NATS server: it does not greet like one"},
-		"hangs up": {strangertest.Hangs(t), "closes the connection before it is made: is that a NATS server?"},
+		"nobody":   {strangertest.Says(t, ""), "accepts the connection but sends no greeting in time: is it a NATS server?"},
+		"ssh":      {strangertest.Says(t, "SSH-2.0-OpenSSH_9.2p1\r\n"), "is not a NATS server: its greeting is of another protocol"},
+		"hangs up": {strangertest.Hangs(t), "closes the connection before the handshake is complete: is it a NATS server?"},
 	} {
 		limit := time.Minute
 		if name == "nobody" {

@@ -76,7 +76,7 @@ func Encode(c *Chunk) ([]byte, error) {
 	for i := range c.Records {
 		r := &c.Records[i]
 		if r.Sequence != c.First+uint64(i) || r.Boot != c.Boot {
-			return nil, fmt.Errorf("record %d of boot %s has no place in a chunk from %d of boot %s", r.Sequence, r.Boot, c.First, c.Boot)
+			return nil, fmt.Errorf("record %d of boot %s does not belong into a chunk from %d of boot %s", r.Sequence, r.Boot, c.First, c.Boot)
 		}
 		from := len(e.body)
 		if err := e.record(r, base, uptime); err != nil {
@@ -175,7 +175,7 @@ func (e *encoder) record(r *Record, base time.Time, uptime time.Duration) error 
 }
 
 // ErrChunk is wrapped if a message is no chunk, or its head is damaged.
-var ErrChunk = errors.New("this is no sound chunk of records")
+var ErrChunk = errors.New("not a valid chunk of records")
 
 // DecodeHead decodes everything except the records.
 func DecodeHead(p []byte) (Chunk, error) {

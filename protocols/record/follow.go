@@ -21,7 +21,7 @@ func (g Gap) String() string {
 const (
 	Missing = "missing"           // it was dropped to make room, or its chunk could not be read any more
 	Damaged = "checksum is wrong" // its content has changed on disk
-	Unclear = "a part of the store was lost, and how far the track was: not all of these numbers were given to records"
+	Unclear = "part of the store was lost, including the end of the track: some of these numbers may never have been used"
 )
 
 // Judge splits a gap of missing records. If the end of a track was lost together with all

@@ -190,7 +190,7 @@ func (r *Recorder) Tick(now Moment) ([]record.Record, []News) {
 	if r.cfg.Activity > 0 && !r.silent && now.Uptime-r.heard >= r.cfg.Activity {
 		r.silent = true
 		r.news = append(r.news, Silent)
-		r.emit(record.Record{Time: now.Wall, Uptime: now.Uptime, Trusted: now.Trusted, Absent: true, Cause: "nothing heard for " + r.cfg.Activity.String()})
+		r.emit(record.Record{Time: now.Wall, Uptime: now.Uptime, Trusted: now.Trusted, Absent: true, Cause: "nothing received for " + r.cfg.Activity.String()})
 	}
 	_ = r.judge(now)
 	var due []int

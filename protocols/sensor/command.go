@@ -43,7 +43,7 @@ func (c *Command) Render(v Value) ([]byte, error) {
 
 func (c *Command) text(v Value) (string, error) {
 	if v.Kind != c.Type {
-		return "", fmt.Errorf("it takes a %s", [...]string{Number: "number", Flag: "flag", Text: "text"}[c.Type])
+		return "", fmt.Errorf("want a %s", [...]string{Number: "number", Flag: "flag", Text: "text"}[c.Type])
 	}
 	switch v.Kind {
 	case Flag:
@@ -56,11 +56,11 @@ func (c *Command) text(v Value) (string, error) {
 	}
 	switch {
 	case len(v.Text) > maxText:
-		return "", fmt.Errorf("text of %d bytes: at most %d are sent", len(v.Text), maxText)
+		return "", fmt.Errorf("text of %d bytes: at most %d can be sent", len(v.Text), maxText)
 	case !utf8.ValidString(v.Text):
 		return "", fmt.Errorf("%s is not UTF-8", excerpt(v.Text))
 	case len(c.Values) > 0 && !slices.Contains(c.Values, v.Text):
-		return "", fmt.Errorf("%s is none of %s", excerpt(v.Text), strings.Join(c.Values, ", "))
+		return "", fmt.Errorf("%s is not one of %s", excerpt(v.Text), strings.Join(c.Values, ", "))
 	}
 	return v.Text, nil
 }
@@ -68,7 +68,7 @@ func (c *Command) text(v Value) (string, error) {
 func (c *Command) fits(f float64) error {
 	switch {
 	case math.IsNaN(f) || math.IsInf(f, 0):
-		return fmt.Errorf("%v is no number", f)
+		return fmt.Errorf("%v is not a number", f)
 	case c.Least != nil && f < *c.Least:
 		return fmt.Errorf("%v is less than %v", f, *c.Least)
 	case c.Most != nil && f > *c.Most:

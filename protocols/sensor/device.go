@@ -122,7 +122,7 @@ func (d *Device) take(i int, doc *document, at time.Time, retained bool, now tim
 	}
 	r.seen, r.retained, r.old, r.fault = true, retained, "", ""
 	if retained {
-		r.old = "retained, of unknown age"
+		r.old = "retained message of unknown age"
 	}
 	if err != nil {
 		r.fault = err.Error()
@@ -217,7 +217,7 @@ func (d *Device) Lose(why string, now time.Time) []int {
 		clear(d.words)
 		for i := range d.points {
 			if r := &d.points[i]; r.seen {
-				r.old = "from before " + now.Format(time.TimeOnly) + ", when the broker was lost"
+				r.old = "from before " + now.Format(time.TimeOnly) + ", when the connection to the broker was lost"
 			}
 		}
 	}

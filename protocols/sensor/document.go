@@ -24,7 +24,7 @@ type document struct {
 func (d *document) at(p Path) (v any, there bool, err error) {
 	switch {
 	case len(d.payload) > d.most:
-		return nil, false, fmt.Errorf("payload of %d bytes: at most %d are looked at", len(d.payload), d.most)
+		return nil, false, fmt.Errorf("payload of %d bytes: at most %d are allowed", len(d.payload), d.most)
 	case len(p) == 0:
 		if !utf8.Valid(d.payload) {
 			return nil, false, errors.New("payload is not UTF-8 text")
@@ -54,7 +54,7 @@ func parse(payload []byte) (any, error) {
 		return nil, fmt.Errorf("payload is not JSON: %w", err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("payload is not JSON: something follows its end")
+		return nil, errors.New("payload is not JSON: text after the end")
 	}
 	return tree, nil
 }

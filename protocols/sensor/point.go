@@ -33,7 +33,7 @@ type Label struct {
 type Sentinel struct{ Word, Cause string }
 
 // errNone is returned if a message contains the point without a value.
-var errNone = errors.New("the device says that it has no value")
+var errNone = errors.New("the device reports no value")
 
 // read returns the point's value and label in a message. there is false if the message does not
 // contain it.
@@ -47,7 +47,7 @@ func (p *Point) read(d *document) (v Value, label string, there bool, err error)
 	case raw == nil:
 		return Value{}, "", true, errNone
 	case !ok:
-		return Value{}, "", true, errors.New("it is an object or array: the path leads to no value")
+		return Value{}, "", true, errors.New("it is an object or array: the path must lead to a single value")
 	}
 	for _, a := range p.Absent {
 		if strings.EqualFold(a.Word, text) {
@@ -81,7 +81,7 @@ func (p *Point) value(text string) (Value, string, error) {
 	v, err := p.numeral(strings.TrimSpace(text))
 	if err != nil {
 		if len(p.Labels) > 0 {
-			err = fmt.Errorf("%s is none of %s", excerpt(text), p.words())
+			err = fmt.Errorf("%s is not one of %s", excerpt(text), p.words())
 		}
 		return Value{}, "", err
 	}

@@ -14,7 +14,7 @@ func Expand(topic, device string) (string, error) {
 		return topic, nil
 	}
 	if device == "" {
-		return "", fmt.Errorf("topic %q: %s is what the device is called in its topics: give device", topic, Name)
+		return "", fmt.Errorf("topic %q: %s stands for the name of the device in its topics: set device", topic, Name)
 	}
 	return strings.ReplaceAll(topic, Name, device), nil
 }

@@ -64,14 +64,14 @@ func (v Value) number() (f float64, ok bool) {
 // library accepts.
 func parseNumber(text string) (float64, error) {
 	if text == "" || strings.Trim(text, "0123456789+-.eE") != "" {
-		return 0, fmt.Errorf("%s is no number", excerpt(text))
+		return 0, fmt.Errorf("%s is not a number", excerpt(text))
 	}
 	f, err := strconv.ParseFloat(text, 64)
 	switch {
 	case math.IsInf(f, 0):
 		return 0, fmt.Errorf("%s is too large", excerpt(text))
 	case err != nil:
-		return 0, fmt.Errorf("%s is no number", excerpt(text))
+		return 0, fmt.Errorf("%s is not a number", excerpt(text))
 	}
 	return f, nil
 }
@@ -89,7 +89,7 @@ func parseInteger(text string) (Value, error) {
 		return Value{}, err
 	}
 	if f != math.Trunc(f) || math.Abs(f) > 1<<53 {
-		return Value{}, fmt.Errorf("%s is no integer of 64 bits", excerpt(text))
+		return Value{}, fmt.Errorf("%s is not a 64-bit integer", excerpt(text))
 	}
 	return Value{Kind: Integer, Integer: int64(f)}, nil
 }

@@ -14,7 +14,7 @@ const (
 )
 
 // waiting is the verdict on a point that has not been received and may still come.
-var waiting = verdict{stale, "not heard yet"}
+var waiting = verdict{stale, "not received yet"}
 
 // Sample is a point as it is published.
 type Sample struct {
@@ -42,7 +42,7 @@ func (d *Device) verdict(i int, now time.Time) verdict {
 	case d.silent(now):
 		return verdict{stale, "silent for " + d.spec.Silence.String()}
 	case p.Silence > 0 && now.Sub(d.last(i)) >= p.Silence && r.old == "":
-		return verdict{stale, "no message of it for " + p.Silence.String()}
+		return verdict{stale, "no message with this point for " + p.Silence.String()}
 	case !r.seen:
 		return waiting
 	case r.fault != "":

@@ -12,7 +12,7 @@ import (
 func claim(fd int) (pty bool, err error) {
 	if _, err := unix.IoctlGetTermios(fd, unix.TCGETS2); err != nil {
 		if errors.Is(err, unix.ENOTTY) {
-			return false, fmt.Errorf("is no serial port: %w", err)
+			return false, fmt.Errorf("is not a serial port: %w", err)
 		}
 		return false, fmt.Errorf("read settings: %w", err)
 	}

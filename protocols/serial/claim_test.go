@@ -76,7 +76,7 @@ func TestOpenRefuses(t *testing.T) {
 		says string
 	}{
 		{"absent", serial.Config{Path: file + "x", Baud: 9600}, unix.ENOENT, "open"},
-		{"no terminal", serial.Config{Path: file, Baud: 9600}, unix.ENOTTY, "is no serial port"},
+		{"no terminal", serial.Config{Path: file, Baud: 9600}, unix.ENOTTY, "is not a serial port"},
 		{"rs485", serial.Config{Path: slave.Name(), Baud: 9600, RS485: &serial.RS485{RTSOnSend: true}}, unix.ENOTTY, "has no RS-485 mode"},
 		{"baud", serial.Config{Path: slave.Name()}, nil, "baud 0"},
 	} {

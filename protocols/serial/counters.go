@@ -35,7 +35,7 @@ func (p *Port) Counters() (Counters, error) {
 		return nil
 	})
 	if err == unix.ENOTTY {
-		err = fmt.Errorf("the driver does not count: %w", err)
+		err = fmt.Errorf("the driver has no counters: %w", err)
 	}
 	return Counters{
 		Received: c.rx, Sent: c.tx,

@@ -20,7 +20,7 @@ func (p *Port) Configure(cfg Config) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if cfg.Path != p.cfg.Path {
-		return fmt.Errorf("port %s: it cannot become %s while open", p.cfg.Path, cfg.Path)
+		return fmt.Errorf("port %s: it cannot change to %s while it is open", p.cfg.Path, cfg.Path)
 	}
 	if err := p.control(func(fd int) error { return apply(fd, cfg, p.cfg, p.pty) }); err != nil {
 		return p.wrap(fmt.Sprintf("set %d baud, %d%s%d", cfg.Baud, cfg.DataBits, cfg.Parity[:1], cfg.StopBits), err)
@@ -91,7 +91,7 @@ func verify(fd int, want unix.Termios, pty bool) error {
 // support.
 func compare(want, got unix.Termios, pty bool) error {
 	if d := int64(got.Ospeed) - int64(want.Ospeed); 40*max(d, -d) > int64(want.Ospeed) {
-		return fmt.Errorf("the driver gives %d baud only", got.Ospeed)
+		return fmt.Errorf("the driver only supports %d baud", got.Ospeed)
 	}
 	checked := uint32(framing)
 	if pty {

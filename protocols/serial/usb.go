@@ -114,7 +114,7 @@ func (d USBDevice) interfaceFile(name string) string {
 
 func (d USBDevice) write(what, file, value string) error {
 	if d.Name == "" {
-		return fmt.Errorf("usb adapter: %s: none was found", what)
+		return fmt.Errorf("usb adapter: %s: no adapter was found", what)
 	}
 	f, err := os.OpenFile(filepath.Join(d.root, file), os.O_WRONLY, 0)
 	if err == nil {

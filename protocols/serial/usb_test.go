@@ -146,7 +146,7 @@ func TestUSBPowerCycle(t *testing.T) {
 	if err := d.Authorize(); !serial.Gone(err) {
 		t.Errorf("unplugged: %v", err)
 	}
-	if err := (serial.USBDevice{}).Authorize(); err == nil || !strings.Contains(err.Error(), "none was found") {
+	if err := (serial.USBDevice{}).Authorize(); err == nil || !strings.Contains(err.Error(), "no adapter was found") {
 		t.Errorf("no adapter was authorised: %v", err)
 	}
 }

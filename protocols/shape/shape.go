@@ -83,7 +83,7 @@ func ParseForm(s string) (Form, error) {
 		key, value, ok := strings.Cut(line, ":")
 		at := keys[key]
 		if !ok || at == nil {
-			return f, fmt.Errorf("line %d: %q is no key of a shape", i+1, key)
+			return f, fmt.Errorf("line %d: %q is not a key of a shape", i+1, key)
 		}
 		*at = strings.TrimSpace(value)
 	}
@@ -113,7 +113,7 @@ func (f Form) New(who Who) (*Maker, error) {
 		}
 	}
 	if f.Record == "" {
-		return nil, fmt.Errorf("record: there is none")
+		return nil, fmt.Errorf("record is missing")
 	}
 	return m, nil
 }

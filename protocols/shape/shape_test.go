@@ -150,11 +150,11 @@ func TestInflux(t *testing.T) {
 
 func TestTemplatesRefuse(t *testing.T) {
 	for says, f := range map[string]shape.Form{
-		"${x} is none of":          {Record: "${x}"},
-		"begins ${name}":           {Record: "$x"},
-		"record: there is none":    {},
-		"topic: ${time} is none":   {Record: "a", Topic: "${time}"},
-		"field: ${fields} is none": {Record: "a", Field: "${fields}"},
+		"${x} is not one of":           {Record: "${x}"},
+		"after $ a {name} must follow": {Record: "$x"},
+		"record is missing":            {},
+		"topic: ${time} is not one":    {Record: "a", Topic: "${time}"},
+		"field: ${fields} is not one":  {Record: "a", Field: "${fields}"},
 	} {
 		if _, err := f.New(who); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q", err, says)

@@ -44,12 +44,12 @@ func parse(text string, names ...[]string) (template, error) {
 		inside, is := strings.CutPrefix(rest, "{")
 		name, after, closed := strings.Cut(inside, "}")
 		if !is || !closed {
-			return nil, fmt.Errorf("%q: a $ begins ${name}, or is written $$", clip(text))
+			return nil, fmt.Errorf("%q: after $ a {name} must follow; write $$ for a $ itself", clip(text))
 		}
 		p := piece{text: literal.String(), name: name}
 		p.name, p.bare = strings.CutSuffix(name, ":text")
 		if !slices.Contains(slices.Concat(names...), p.name) {
-			return nil, fmt.Errorf("${%s} is none of %s", p.name, strings.Join(slices.Concat(names...), ", "))
+			return nil, fmt.Errorf("${%s} is not one of %s", p.name, strings.Join(slices.Concat(names...), ", "))
 		}
 		t = append(t, p)
 		literal.Reset()

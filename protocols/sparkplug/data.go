@@ -10,7 +10,7 @@ import (
 )
 
 // ErrNotBorn is returned while no data can be sent: see Waiting and Due.
-var ErrNotBorn = errors.New("births are not said")
+var ErrNotBorn = errors.New("births are not stored")
 
 // Records publishes records, which are in order for each track. If it returns an error, none of
 // them are published.

@@ -39,7 +39,7 @@ func parseMetric(b []byte) (m Metric, err error) {
 		switch {
 		case n == metricName && f.kind == protowire.BytesType:
 			if !utf8.Valid(f.bytes) {
-				return errors.New("its name is no UTF-8")
+				return errors.New("its name is not UTF-8")
 			}
 			m.Name = string(f.bytes)
 		case n == metricAlias && varint:
@@ -89,7 +89,7 @@ func parseSet(b []byte) ([]Property, error) {
 		return nil
 	})
 	if err == nil && len(keys) != len(values) {
-		err = fmt.Errorf("%d properties have %d values", len(keys), len(values))
+		err = fmt.Errorf("%d property keys but %d values", len(keys), len(values))
 	}
 	if err != nil {
 		return nil, err

@@ -157,7 +157,7 @@ func Check(cfg Config) error {
 		case c.Metric == "" || strings.EqualFold(c.Metric, Rebirth) || strings.EqualFold(c.Metric, bdSeqName):
 			errs = append(errs, fmt.Errorf("metric %q cannot be a command", c.Metric))
 		case seen[key]:
-			errs = append(errs, fmt.Errorf("metric %q of device %q is there twice", c.Metric, c.Device))
+			errs = append(errs, fmt.Errorf("metric %q of device %q is defined twice", c.Metric, c.Device))
 		case c.Type != Boolean && c.Type != String && !number64(c.Type):
 			errs = append(errs, fmt.Errorf("metric %q: a command is a number, a Boolean or a String", c.Metric))
 		}
@@ -279,7 +279,7 @@ func (n *Node) Host(topic string, payload []byte, now time.Time) Do {
 	h := &n.hosts[n.server]
 	if s.Online {
 		if h.heard && s.Time < h.last {
-			return Do{Notes: []string{fmt.Sprintf("the primary host says it is online, as of %d, but said something as of %d before", s.Time, h.last)}}
+			return Do{Notes: []string{fmt.Sprintf("the primary host reports online as of %d, but a later state, as of %d, was received before", s.Time, h.last)}}
 		}
 		h.heard, h.told, h.up, h.online, h.last = true, true, true, s.Time, s.Time
 		if !n.linked || n.born {
@@ -288,7 +288,7 @@ func (n *Node) Host(topic string, payload []byte, now time.Time) Do {
 		return n.births(now)
 	}
 	if h.heard && s.Time < h.online {
-		return Do{Notes: []string{fmt.Sprintf("the primary host says it is offline, as of %d, but was online at %d", s.Time, h.online)}}
+		return Do{Notes: []string{fmt.Sprintf("the primary host reports offline as of %d, but was online at %d", s.Time, h.online)}}
 	}
 	h.heard, h.told, h.up, h.last = true, true, false, max(h.last, s.Time)
 	if !n.linked || !n.born && len(n.hosts) == 1 {

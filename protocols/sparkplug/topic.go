@@ -63,7 +63,7 @@ func CheckID(id string) error {
 	case !utf8.ValidString(id) || strings.ContainsAny(id, "\x00"):
 		return errors.New("an id is UTF-8 text")
 	case strings.ContainsAny(id, "+/#"):
-		return fmt.Errorf("%q: an id has none of + / #", id)
+		return fmt.Errorf("%q: an id must not contain +, / or #", id)
 	}
 	return nil
 }

@@ -159,7 +159,7 @@ func Typed(t DataType, v Value) (record.Value, error) {
 			return x, nil
 		}
 	}
-	return nil, fmt.Errorf("%T is no value of a metric of type %s", v, t)
+	return nil, fmt.Errorf("%T is not a value for a metric of type %s", v, t)
 }
 
 func integer(t DataType, v uint64) (record.Value, error) {
@@ -171,7 +171,7 @@ func integer(t DataType, v uint64) (record.Value, error) {
 		return v, nil
 	case UInt8, UInt16, UInt32:
 		if v>>bits != 0 {
-			return nil, fmt.Errorf("%d is no %s", v, t)
+			return nil, fmt.Errorf("%d is out of range for %s", v, t)
 		}
 		return v, nil
 	case Int8, Int16, Int32:
@@ -183,11 +183,11 @@ func integer(t DataType, v uint64) (record.Value, error) {
 			s = int64(v<<(64-bits)) >> (64 - bits)
 		}
 		if s < lowest || s > -lowest-1 {
-			return nil, fmt.Errorf("%d is no %s", s, t)
+			return nil, fmt.Errorf("%d is out of range for %s", s, t)
 		}
 		return s, nil
 	}
-	return nil, fmt.Errorf("an integer is no value of a metric of type %s", t)
+	return nil, fmt.Errorf("an integer is not a value for a metric of type %s", t)
 }
 
 // width returns the size of an integer type in bits.

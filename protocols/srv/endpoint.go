@@ -28,7 +28,7 @@ func (r Resolver) Endpoint(ctx context.Context, raw string, dial DialFunc) (stri
 	}
 	u, err := url.Parse(scheme + "://" + rest)
 	if err != nil || u.Port() != "" || u.Host == "" {
-		return "", nil, fmt.Errorf("%s%s://… needs the name of a service, like _mqtt._tcp.example.com, and no port", scheme, Scheme)
+		return "", nil, fmt.Errorf("%s%s://… needs the name of an SRV record, like _mqtt._tcp.example.com, and no port", scheme, Scheme)
 	}
 	conn, t, err := r.Dial(ctx, u.Host, dial)
 	if err != nil {

@@ -58,7 +58,7 @@ func TestEndpoint(t *testing.T) {
 		t.Error(at, err)
 	}
 	for bad, want := range map[string]string{
-		"tcp+srv://_mqtt._tcp.example.com:1883": "and no port", "tcp+srv://": "needs the name of a service", "tcp+srv://_nobody._tcp.example.com": "service _nobody._tcp.example.com",
+		"tcp+srv://_mqtt._tcp.example.com:1883": "and no port", "tcp+srv://": "needs the name of an SRV record", "tcp+srv://_nobody._tcp.example.com": "service _nobody._tcp.example.com",
 	} {
 		if at, _, err := r.Endpoint(ctx, bad, dial); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is %s, %v; want %s", bad, at, err, want)

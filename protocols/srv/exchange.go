@@ -80,15 +80,15 @@ func verdict(got reply) error {
 	case got.code == dnsmessage.RCodeNameError:
 		return ErrNotFound
 	case got.code == dnsmessage.RCodeServerFailure:
-		return errors.New("it cannot find out (SERVFAIL)")
+		return errors.New("it cannot resolve the name (SERVFAIL)")
 	case got.code == dnsmessage.RCodeRefused:
 		return errors.New("it refuses (REFUSED)")
 	case got.code != dnsmessage.RCodeSuccess:
 		return fmt.Errorf("error %d", got.code)
 	case got.truncated:
-		return errors.New("a truncated answer by TCP")
+		return errors.New("the answer over TCP is truncated")
 	case got.empty:
-		return errors.New("it knows no such domain and asks nobody")
+		return errors.New("it does not know the domain and does not ask other servers")
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func plain(ctx context.Context, err error, timeout time.Duration) error {
 	var op *net.OpError
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("no answer yet: %w", ctx.Err())
+		return fmt.Errorf("cancelled before an answer: %w", ctx.Err())
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %s", timeout)
 	case errors.As(err, &op):

@@ -25,7 +25,7 @@ type reply struct {
 // fragmentation (DNS flag day 2020).
 const largest = 1232
 
-var errForeign = errors.New("an answer to another question")
+var errForeign = errors.New("the answer is to another question")
 
 // query returns a query with a transaction id; with EDNS, it announces that large answers are
 // accepted.

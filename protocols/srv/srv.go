@@ -119,7 +119,7 @@ func (r Resolver) Dial(ctx context.Context, name string, dial func(ctx context.C
 	if n := len(failed) - mostNamed; n > 0 {
 		failed, more = failed[:mostNamed], fmt.Sprintf("; and %d more", n)
 	}
-	return nil, Target{}, fmt.Errorf("service %s: nobody takes a connection: %s%s", name, strings.Join(failed, "; "), more)
+	return nil, Target{}, fmt.Errorf("service %s: no server accepts a connection: %s%s", name, strings.Join(failed, "; "), more)
 }
 
 // try dials one address; left is how many remain, including this one.

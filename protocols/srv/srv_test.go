@@ -205,7 +205,7 @@ func TestServersThatDoNotHelp(t *testing.T) {
 			m := said(q, 0)
 			m.RecursionAvailable = false
 			return m
-		}, "asks nobody"},
+		}, "does not ask other servers"},
 		{"guesses", func(n string, q dnsmessage.Message) *dnsmessage.Message {
 			q.ID++
 			return zone(n, q)

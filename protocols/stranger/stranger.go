@@ -16,21 +16,21 @@ import (
 func Who(said []byte) string {
 	switch {
 	case bytes.HasPrefix(said, []byte("HTTP/")):
-		return "answers a web server (HTTP)"
+		return "a web server (HTTP)"
 	case bytes.HasPrefix(said, []byte("INFO {")):
-		return "answers a NATS server"
+		return "a NATS server"
 	case bytes.HasPrefix(said, []byte("SSH-")):
-		return "answers an SSH server"
+		return "an SSH server"
 	// An alert or a handshake.
 	case len(said) >= 3 && (said[0] == 0x15 || said[0] == 0x16) && said[1] == 3 && said[2] <= 4:
-		return "answers somebody who wants TLS"
+		return "a server that requires TLS"
 	case len(said) >= 4 && said[0] == 0x20 && said[1] == byte(len(said)-2) && said[2] <= 1:
-		return "answers an MQTT broker"
+		return "an MQTT broker"
 	}
 	line, _, _ := strings.Cut(string(said[:min(len(said), 60)]), "\n")
 	line = strings.TrimSpace(line)
 	if len(line) < 3 || !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return ""
 	}
-	return fmt.Sprintf("answers somebody who says %q", line)
+	return fmt.Sprintf("a server that sends %q", line)
 }

@@ -8,13 +8,13 @@ import (
 
 func TestWho(t *testing.T) {
 	for said, want := range map[string]string{
-		"HTTP/1.1 400 Bad Request\r\n":    "answers a web server (HTTP)",
-		"INFO {\"server_id\":\"N\"} \r\n": "answers a NATS server",
-		"SSH-2.0-OpenSSH_9.2p1\r\n":       "answers an SSH server",
-		"\x15\x03\x01\x00\x02\x02\x46":    "answers somebody who wants TLS",
-		"\x20\x02\x00\x05":                "answers an MQTT broker",
-		"\x20\x03\x00\x84\x00":            "answers an MQTT broker",
-		"220 mail.example ESMTP\r\n":      `answers somebody who says "220 mail.example ESMTP"`,
+		"HTTP/1.1 400 Bad Request\r\n":    "a web server (HTTP)",
+		"INFO {\"server_id\":\"N\"} \r\n": "a NATS server",
+		"SSH-2.0-OpenSSH_9.2p1\r\n":       "an SSH server",
+		"\x15\x03\x01\x00\x02\x02\x46":    "a server that requires TLS",
+		"\x20\x02\x00\x05":                "an MQTT broker",
+		"\x20\x03\x00\x84\x00":            "an MQTT broker",
+		"220 mail.example ESMTP\r\n":      `a server that sends "220 mail.example ESMTP"`,
 		"\x00\x12\xffabc":                 "",
 		"":                                "",
 		"\x20":                            "",

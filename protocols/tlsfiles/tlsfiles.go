@@ -67,7 +67,7 @@ func (r *reader) now() *tls.Config {
 		r.looked = time.Now()
 		if !slices.Equal(r.stamps(), r.seen) {
 			if err := r.read(); err != nil {
-				r.trouble(fmt.Errorf("renewed certificates are not used: %w", err))
+				r.trouble(fmt.Errorf("cannot load the renewed certificates, the previous ones stay in use: %w", err))
 			}
 		}
 	}
@@ -105,7 +105,7 @@ func (r *reader) read() error {
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	if r.files.Required && r.files.CA == "" {
-		return errors.New("clients must show a certificate, and there is no ca-file to verify it by")
+		return errors.New("clients must present a certificate: set ca-file to verify it")
 	}
 	r.good = cfg
 	return nil

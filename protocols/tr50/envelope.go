@@ -55,13 +55,13 @@ func envelope(commands []command) ([]byte, error) {
 func responses(payload []byte, n int) ([]response, error) {
 	var all map[string]*response
 	if err := json.Unmarshal(payload, &all); err != nil {
-		return nil, fmt.Errorf("a reply that is no JSON object of replies: %w", err)
+		return nil, fmt.Errorf("the reply is not a JSON object of replies: %w", err)
 	}
 	sorted := make([]response, n)
 	for i := range sorted {
 		r := all[key(i)]
 		if r == nil || r.Success == nil {
-			return nil, errors.New("a reply that does not tell how every command went")
+			return nil, errors.New("the reply does not contain the outcome of every command")
 		}
 		sorted[i] = *r
 	}
@@ -135,7 +135,7 @@ func letters(params json.RawMessage) ([]mail, error) {
 		return nil, nil
 	}
 	if err := json.Unmarshal(params, &box); err != nil {
-		return nil, fmt.Errorf("a mailbox that makes no sense: %w", err)
+		return nil, fmt.Errorf("invalid mailbox: %w", err)
 	}
 	return box.Messages, nil
 }

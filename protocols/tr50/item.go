@@ -43,7 +43,7 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z
 func (f Form) items(r record.Record, index int) []item {
 	ts := stamp(r.Time)
 	if r.Absent {
-		text := "nothing was heard of " + r.Track
+		text := "nothing was received from " + r.Track
 		if r.Cause != "" {
 			text += ": " + r.Cause
 		}
@@ -113,9 +113,9 @@ func CheckKey(key string) error {
 	rest := strings.NewReplacer("${track}", "", "${path}", "", "${field}", "").Replace(key)
 	switch {
 	case !strings.Contains(key, "${field}"):
-		return fmt.Errorf("%q must have ${field}, or all fields are one", key)
+		return fmt.Errorf("%q must contain ${field}, or all fields have the same key", key)
 	case strings.Contains(rest, "${"):
-		return fmt.Errorf("%q: only ${track}, ${path} and ${field} stand for anything", key)
+		return fmt.Errorf("%q: unknown placeholder: want ${track}, ${path} or ${field}", key)
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func (x *sender) open(m mail) bool {
 	case m.Command != "method.exec":
 		x.s.settle(m.ID, outcome{code: unsupported, why: fmt.Sprintf("%s is not supported", m.Command)})
 	case !found:
-		x.s.settle(m.ID, outcome{code: notFound, why: fmt.Sprintf("there is no method %q", m.Params.Method)})
+		x.s.settle(m.ID, outcome{code: notFound, why: fmt.Sprintf("unknown method %q", m.Params.Method)})
 	case x.hear.Command == nil:
 		x.s.settle(m.ID, outcome{code: unsupported, why: "this gateway takes no commands"})
 	default:
@@ -88,7 +88,7 @@ func (x *sender) open(m mail) bool {
 			case err != nil:
 				o = outcome{code: failed, why: err.Error()}
 			case len(answer) > 0 && !json.Valid(answer):
-				o = outcome{code: badRequest, why: "done, but the answer is no JSON"}
+				o = outcome{code: badRequest, why: "the command was carried out, but its answer is not JSON"}
 			}
 			x.s.settle(m.ID, o)
 		}})

@@ -29,7 +29,7 @@ func (x *sender) Send(ctx context.Context, batch []record.Record) error {
 		return nil
 	case !x.proven:
 		for _, why := range refused { // one of the reasons represents all
-			return fmt.Errorf("the server refuses everything: %s", why)
+			return fmt.Errorf("the server rejects all records: %s", why)
 		}
 	}
 	all := &uplink.Rejected{Taken: true}

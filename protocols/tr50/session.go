@@ -159,10 +159,10 @@ func (x *sender) exchange(ctx context.Context, commands []command) ([]response, 
 	case b := <-reply:
 		return responses(b, len(commands))
 	case <-x.done:
-		return nil, errors.New("the connection is over before the reply")
+		return nil, errors.New("the connection ended before the reply")
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, &uplink.Late{What: fmt.Sprintf("the broker has taken %s, and no server of TR50 replies in time", commands[0].Command)}
+			return nil, &uplink.Late{What: fmt.Sprintf("the broker accepted %s, but no TR50 server replies in time", commands[0].Command)}
 		}
 		return nil, fmt.Errorf("no reply to %s: %w", commands[0].Command, ctx.Err())
 	}

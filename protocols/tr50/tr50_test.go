@@ -90,7 +90,7 @@ func TestEveryKind(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"alarm meter.heat-alarm=1", "attribute meter.mode=auto", "attribute meter.raw=AQI=", "location <nil>=48.8", "log <nil>=door opened",
-		"log <nil>=nothing was heard of tracks/meter: timeout", "property meter.big=1.099511627776e+12", "property meter.n=-7", "property meter.on=1", "property meter.power=21.5",
+		"log <nil>=nothing was received from tracks/meter: timeout", "property meter.big=1.099511627776e+12", "property meter.n=-7", "property meter.on=1", "property meter.power=21.5",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
@@ -160,7 +160,7 @@ func TestNoReply(t *testing.T) {
 	ctx, cancel := context.WithTimeout(soon(t), 300*time.Millisecond)
 	defer cancel()
 	err := x.Send(ctx, []record.Record{rec(1, record.Field{Name: "a", Value: 1.0})})
-	if want := "the broker has taken property.publish, and no server of TR50 replies in time"; err == nil || err.Error() != want || !errors.Is(err, context.DeadlineExceeded) {
+	if want := "the broker accepted property.publish, but no TR50 server replies in time"; err == nil || err.Error() != want || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("acknowledged by nobody: %v", err)
 	}
 }

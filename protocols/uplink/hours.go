@@ -20,7 +20,7 @@ func ParseHours(spans []string) (Hours, error) {
 		a, err := clock(from)
 		b, err2 := clock(to)
 		if !ok || err != nil || err2 != nil || a == b {
-			return nil, fmt.Errorf("%q is no span of the day like 22:00-06:00", s)
+			return nil, fmt.Errorf("%q is not a time span like 22:00-06:00", s)
 		}
 		h = append(h, [2]int{a, b})
 	}

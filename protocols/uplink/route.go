@@ -91,7 +91,7 @@ func compile(r Rule) (rule, error) {
 	for _, f := range r.Tracks {
 		parts := strings.Split(f, "/")
 		if at := slices.Index(parts, "#"); f == "" || at >= 0 && at < len(parts)-1 || slices.Contains(parts, "") {
-			return c, fmt.Errorf("tracks: %q is no filter: + stands for one part of a name, # at the end for one or more", f)
+			return c, fmt.Errorf("tracks: %q is not a valid filter: + stands for one part of a name, # at the end for one or more", f)
 		}
 		c.tracks = append(c.tracks, parts)
 	}
@@ -106,15 +106,15 @@ func compile(r Rule) (rule, error) {
 	}
 	several = several || len(r.Fields) > 1
 	if r.Rename != "" && several && !strings.Contains(r.Rename, "*") {
-		return c, fmt.Errorf("rename: %q would give several fields one name: put * for the name they have", r.Rename)
+		return c, fmt.Errorf("rename: %q would give several fields the same name: write * for the original name", r.Rename)
 	}
 	switch r.Redact {
 	case Keep, Drop, Mask, Hash:
 	default:
-		return c, fmt.Errorf("redact: %q is none of drop, mask, hash", r.Redact)
+		return c, fmt.Errorf("redact: %q is not one of drop, mask, hash", r.Redact)
 	}
 	if math.IsNaN(r.Scale) || math.IsInf(r.Scale, 0) || math.IsNaN(r.Offset) || math.IsInf(r.Offset, 0) {
-		return c, fmt.Errorf("scale and offset are finite numbers")
+		return c, fmt.Errorf("scale and offset must be finite numbers")
 	}
 	return c, nil
 }

@@ -115,12 +115,12 @@ func TestAbsenceIsRoutedLikeItsTrack(t *testing.T) {
 
 func TestTableRefuses(t *testing.T) {
 	for says, r := range map[string]uplink.Rule{
-		"no filter":        {Tracks: []string{"a/#/b"}},
-		`"" is no filter`:  {Tracks: []string{""}},
-		"a name is empty":  {Fields: []string{""}},
-		"several fields":   {Fields: []string{"a*"}, Rename: "b"},
-		"drop, mask, hash": {Redact: "burn"},
-		"finite":           {Scale: math.NaN()},
+		"not a valid filter":       {Tracks: []string{"a/#/b"}},
+		`"" is not a valid filter`: {Tracks: []string{""}},
+		"a name is empty":          {Fields: []string{""}},
+		"several fields":           {Fields: []string{"a*"}, Rename: "b"},
+		"drop, mask, hash":         {Redact: "burn"},
+		"finite":                   {Scale: math.NaN()},
 	} {
 		if _, err := uplink.NewTable([]uplink.Rule{{}, r}, ""); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "rule 2") {
 			t.Errorf("%v, want %q", err, says)

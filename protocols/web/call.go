@@ -35,7 +35,7 @@ func (c passing) Marshal(v any) ([]byte, error) {
 	case proto.Message:
 		return proto.Marshal(m)
 	}
-	return nil, fmt.Errorf("%T does not travel", v)
+	return nil, fmt.Errorf("%T cannot be encoded", v)
 }
 
 // Unmarshal implements connect.Codec.
@@ -47,7 +47,7 @@ func (c passing) Unmarshal(b []byte, v any) error {
 	case proto.Message:
 		return proto.Unmarshal(b, m)
 	}
-	return fmt.Errorf("%T does not travel", v)
+	return fmt.Errorf("%T cannot be encoded", v)
 }
 
 // worthCompressing is the smallest answer in bytes that is compressed for clients that accept it.

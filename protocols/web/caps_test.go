@@ -133,7 +133,7 @@ func TestConnectionsOfOneAddressAreCapped(t *testing.T) {
 	if _, err := from("127.0.0.2"); err == nil {
 		t.Fatal("a third one of the same address was answered")
 	}
-	if r := <-told; r.Reason != access.RefusedCrowd || !strings.HasPrefix(r.Remote, "127.0.0.2:") || r.Cause != "2 clients are connected from 127.0.0.2/32" {
+	if r := <-told; r.Reason != access.RefusedCrowd || !strings.HasPrefix(r.Remote, "127.0.0.2:") || r.Cause != "too many clients: 2 are connected from 127.0.0.2/32" {
 		t.Errorf("told %+v", r)
 	}
 	for range 2 {

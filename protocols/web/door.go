@@ -49,7 +49,7 @@ func (d *door) enter(from netip.Prefix) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if n := d.from[from]; n >= d.server.cfg.MaxClientsPerAddress {
-		return fmt.Errorf("%d clients are connected from %v", n, from)
+		return fmt.Errorf("too many clients: %d are connected from %v", n, from)
 	}
 	d.in++
 	d.from[from]++

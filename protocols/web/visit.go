@@ -33,7 +33,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case s.places <- struct{}{}:
 		defer func() { <-s.places }()
 	default:
-		err := fmt.Errorf("%d requests are under way already", cap(s.places))
+		err := fmt.Errorf("too many requests: %d are in progress", cap(s.places))
 		s.refused(access.RefusedCrowd, r.RemoteAddr, nil, err)
 		s.refuse(w, r, connect.NewError(connect.CodeResourceExhausted, err))
 		return
@@ -46,7 +46,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	id, err := s.enter(r)
 	if err != nil {
-		s.cfg.Log.Debug("http: not let in", "remote", r.RemoteAddr, "err", err)
+		s.cfg.Log.Debug("http: credentials refused", "remote", r.RemoteAddr, "err", err)
 		s.refused(access.RefusedCredentials, r.RemoteAddr, nil, err)
 		code := connect.CodeUnauthenticated
 		if errors.Is(err, access.ErrClosed) || errors.Is(err, access.ErrBusy) {
@@ -63,7 +63,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w = answer
 	if page, ok := s.cfg.Pages[r.URL.Path]; ok && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		if !s.may(id, "state"+r.URL.Path) {
-			s.forbid(w, r, id, fmt.Errorf("%s may not see %s: it takes state%s", id.Name, r.URL.Path, r.URL.Path))
+			s.forbid(w, r, id, fmt.Errorf("%s may not read %s: a role must allow state%s", id.Name, r.URL.Path, r.URL.Path))
 			return
 		}
 		page(w, r)

@@ -122,7 +122,7 @@ func (c *Client) ask(ctx context.Context, s *state, now time.Time) {
 	close(s.asking)
 	s.asking = nil
 	if err == nil && a.at.Before(s.at) {
-		err = fmt.Errorf("OCSP responder %s: certificate %x: its answer is older than the one before", s.url, s.serial)
+		err = fmt.Errorf("OCSP responder %s: certificate %x: its answer is older than the previous one", s.url, s.serial)
 	}
 	if s.trouble = err; err != nil {
 		s.due = now.Add(tryAgain)
@@ -289,7 +289,7 @@ func (c *Client) question(cert *x509.Certificate) (*question, error) {
 			return newQuestion(cert, ca, url)
 		}
 	}
-	return nil, fmt.Errorf("%s, which has signed a certificate, is none of the authorities whose responder is asked", cert.Issuer)
+	return nil, fmt.Errorf("%s, which has signed a certificate, is not an authority in ca-file", cert.Issuer)
 }
 
 func web(url string) bool {

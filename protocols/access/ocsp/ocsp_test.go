@@ -106,13 +106,13 @@ func TestAnswersThatAreTrusted(t *testing.T) {
 		"unknown":                 {ca: root, by: root, r: ocsp.Response{Status: ocsp.Unknown}, err: "does not know"},
 		"a subordinate itself":    {ca: sub, by: sub},
 		"whom it lets":            {ca: root, by: leaf(t, root, 8, x509.ExtKeyUsageOCSPSigning)},
-		"a client of it":          {ca: root, by: leaf(t, root, 8, x509.ExtKeyUsageClientAuth), err: "not made to sign"},
-		"whom it let":             {ca: root, by: old, err: "in force from"},
-		"whom another lets":       {ca: root, by: leaf(t, other, 8, x509.ExtKeyUsageOCSPSigning), err: "not to be trusted"},
-		"another of its name":     {ca: root, by: other, err: "not to be trusted"},
-		"too old":                 {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(-time.Minute)}, err: "has ended"},
-		"old, without an end":     {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(-mostAge - time.Minute)}, err: "says no end"},
-		"of tomorrow":             {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(time.Hour)}, err: "in force from"},
+		"a client of it":          {ca: root, by: leaf(t, root, 8, x509.ExtKeyUsageClientAuth), err: "not allowed to sign"},
+		"whom it let":             {ca: root, by: old, err: "valid only from"},
+		"whom another lets":       {ca: root, by: leaf(t, other, 8, x509.ExtKeyUsageOCSPSigning), err: "cannot be trusted"},
+		"another of its name":     {ca: root, by: other, err: "cannot be trusted"},
+		"too old":                 {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(-time.Minute)}, err: "its answer expired"},
+		"old, without an end":     {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(-mostAge - time.Minute)}, err: "has no expiry"},
+		"of tomorrow":             {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(time.Hour)}, err: "valid only from"},
 		"about somebody else":     {ca: root, by: root, r: ocsp.Response{SerialNumber: big.NewInt(6)}, err: "no response matching"},
 		"until":                   {ca: root, by: root, r: ocsp.Response{NextUpdate: now.Add(time.Hour)}},
 		"clocks that differ some": {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(time.Minute)}},
@@ -153,7 +153,7 @@ func TestOlderAnswers(t *testing.T) {
 	c.Ask(t.Context(), cert.Certificate, now)
 	tell(ocsp.Response{ThisUpdate: now.Add(-2 * time.Minute), NextUpdate: now.Add(time.Hour)})
 	c.Renew(t.Context(), now.Add(time.Minute))
-	if r.asked.Load() != 2 || !c.Revoked(cert.Certificate) || !strings.Contains(c.Trouble(), "older than the one before") {
+	if r.asked.Load() != 2 || !c.Revoked(cert.Certificate) || !strings.Contains(c.Trouble(), "older than the previous one") {
 		t.Error(r.asked.Load(), c.Revoked(cert.Certificate), c.Trouble())
 	}
 	tell(ocsp.Response{ThisUpdate: now})
@@ -245,7 +245,7 @@ func TestWhoIsAsked(t *testing.T) {
 		want string // in the error
 	}{
 		{"", plain, ""}, {"", foreign, ""}, {"", named, "http://y has not been asked"},
-		{"http://z", plain, "http://z has not been asked"}, {"http://z", named, "http://z has not been asked"}, {"http://z", foreign, "none of the authorities"},
+		{"http://z", plain, "http://z has not been asked"}, {"http://z", named, "http://z has not been asked"}, {"http://z", foreign, "not an authority"},
 	} {
 		err := New(tt.url, []*x509.Certificate{root.Certificate}, time.Hour).Err(tt.cert, now)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {

@@ -100,15 +100,15 @@ func (q question) read(text []byte, now time.Time) (answer, error) {
 	}
 	switch {
 	case err != nil:
-		return answer{}, fmt.Errorf("its answer is not to be trusted: %w", err)
+		return answer{}, fmt.Errorf("its answer cannot be trusted: %w", err)
 	case !q.about(r.TBSResponseData):
 		return answer{}, errors.New("its answer is about a certificate of another authority")
 	case now.Add(skew).Before(r.ThisUpdate):
-		return answer{}, fmt.Errorf("its answer is in force from %s", r.ThisUpdate.UTC().Format(time.RFC3339))
+		return answer{}, fmt.Errorf("its answer is valid only from %s", r.ThisUpdate.UTC().Format(time.RFC3339))
 	case !r.NextUpdate.IsZero() && now.After(r.NextUpdate):
-		return answer{}, fmt.Errorf("its answer has ended at %s", r.NextUpdate.UTC().Format(time.RFC3339))
+		return answer{}, fmt.Errorf("its answer expired at %s", r.NextUpdate.UTC().Format(time.RFC3339))
 	case r.NextUpdate.IsZero() && now.After(r.ThisUpdate.Add(mostAge)):
-		return answer{}, fmt.Errorf("its answer is of %s, and says no end", r.ThisUpdate.UTC().Format(time.RFC3339))
+		return answer{}, fmt.Errorf("its answer is too old: it is from %s and has no expiry", r.ThisUpdate.UTC().Format(time.RFC3339))
 	case r.Status == ocsp.Unknown:
 		return answer{}, errors.New("it does not know this certificate")
 	}
@@ -155,9 +155,9 @@ func (q question) mayAnswer(signer *x509.Certificate, now time.Time) error {
 	case err != nil:
 		return err
 	case !slices.Contains(signer.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning):
-		return fmt.Errorf("the certificate of %s is not made to sign answers", signer.Subject)
+		return fmt.Errorf("the certificate of %s is not allowed to sign OCSP answers", signer.Subject)
 	case now.Before(signer.NotBefore) || now.After(signer.NotAfter):
-		return fmt.Errorf("the certificate of %s is in force from %s to %s", signer.Subject, signer.NotBefore.UTC().Format(time.RFC3339), signer.NotAfter.UTC().Format(time.RFC3339))
+		return fmt.Errorf("the certificate of %s is valid only from %s to %s", signer.Subject, signer.NotBefore.UTC().Format(time.RFC3339), signer.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ const (
 func (o Options) check() error {
 	switch {
 	case o.Dir == "" || o.Name == "" || o.Name != filepath.Base(o.Name):
-		return fmt.Errorf("line %q: it needs a directory and a plain name", o.Name)
+		return fmt.Errorf("line %q: want a directory and a plain name", o.Name)
 	case o.BitsPerChar < 0 || o.BitsPerChar > 12:
 		return fmt.Errorf("line %s: %d bits per character are not within 0 to 12", o.Name, o.BitsPerChar)
 	case o.Baud < 0 || o.FIFO < 0:

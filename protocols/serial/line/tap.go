@@ -63,7 +63,7 @@ func (t *Tap) Write(b []byte) (int, error) {
 	defer l.mu.Unlock()
 	now := l.now()
 	if ahead := t.sentTo - now; ahead > time.Duration(backlog)*l.opts.charTime(l.baudOf(&t.station)) && ahead > 0 {
-		return 0, fmt.Errorf("line %s: more than %d bytes wait to be sent", l.opts.Name, backlog)
+		return 0, fmt.Errorf("line %s: more than %d bytes are waiting to be sent", l.opts.Name, backlog)
 	}
 	l.send(&t.station, slices.Clone(b), now)
 	return len(b), nil

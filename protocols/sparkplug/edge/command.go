@@ -26,7 +26,7 @@ func CheckTargets(commands []sparkplug.Command, targets []Target) error {
 	}
 	for i, t := range targets {
 		if !json.Valid([]byte(strings.ReplaceAll(t.Request, placeholder, "1"))) {
-			return fmt.Errorf("request of metric %q: %s is no JSON with %s for the value", commands[i].Metric, t.Request, placeholder)
+			return fmt.Errorf("request of metric %q: %s is not JSON with %s in place of the value", commands[i].Metric, t.Request, placeholder)
 		}
 	}
 	return nil
@@ -38,7 +38,7 @@ func (s *session) write(w sparkplug.Write) {
 		s.enter(func(now time.Time) sparkplug.Do { return s.e.node.Done(w, outcome, now) }, true)
 	}
 	if s.hear.Command == nil {
-		finish("nobody carries out commands")
+		finish("commands are not accepted")
 		return
 	}
 	s.mu.Lock()
@@ -49,7 +49,7 @@ func (s *session) write(w sparkplug.Write) {
 	}
 	s.mu.Unlock()
 	if full {
-		finish(fmt.Sprintf("%d writes are under way already", mostWrites))
+		finish(fmt.Sprintf("%d writes are in progress", mostWrites))
 		return
 	}
 	defer s.quiet.Done()

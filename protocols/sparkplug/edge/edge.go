@@ -106,7 +106,7 @@ func (e *Edge) dial(ctx context.Context, hear uplink.Hear) (*session, error) {
 	if e.cfg.Save != nil {
 		if err := e.cfg.Save(ctx, bdSeq); err != nil {
 			// A gateway without a store still sends.
-			e.cfg.Note(fmt.Sprintf("bdSeq cannot be stored: %v", err))
+			e.cfg.Note(fmt.Sprintf("cannot store bdSeq: %v", err))
 		}
 	}
 	s := &session{e: e, hear: hear, ring: make(chan struct{}, 1), turn: make(chan struct{}, 1), over: make(chan struct{}),
@@ -152,7 +152,7 @@ func (e *Edge) recall(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		e.cfg.Note(fmt.Sprintf("bdSeq cannot be recalled: %v", err))
+		e.cfg.Note(fmt.Sprintf("cannot read the stored bdSeq: %v", err))
 	default:
 		e.mu.Lock()
 		e.node.Recall(bdSeq)
