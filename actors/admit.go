@@ -39,7 +39,7 @@ func (c *Cell) letIn(m mail, most int32) error {
 	}
 	if n := c.waiting.Add(1); n > most {
 		c.waiting.Add(-1)
-		return bus.Errorf(bus.ResourceExhausted, "%s: %d messages wait already", c.path, n-1)
+		return bus.Errorf(bus.ResourceExhausted, "%s is overloaded: %d messages are waiting", c.path, n-1)
 	}
 	if r, ok := m.(*Request); ok && !c.queue.enter(r) {
 		c.waiting.Add(-1)

@@ -71,7 +71,7 @@ func (c *Context) Last(filter string, end any) {
 	pattern, err := bus.Pattern(l.cell.sys.Gateway, filter)
 	b, ok := l.cell.sys.Bus.(keeper)
 	if err == nil && !ok {
-		err = bus.Errorf(bus.Unimplemented, "this bus keeps no states")
+		err = bus.Errorf(bus.Unimplemented, "this bus stores no states")
 	}
 	c.Do(lastTime, func(ctx context.Context) (any, error) {
 		if err != nil {

@@ -59,7 +59,7 @@ func TestCommands(t *testing.T) {
 		{path, "Misbehave", `{"how":"leak"}`, "", ""},
 		{path, "Misbehave", `{"how":"slow"}`, "", ""},
 		{path, "Misbehave", `{"how":"error"}`, bus.NotFound, "unit 7"},
-		{path, "Misbehave", `{"how":"wedged"}`, bus.Internal, "answered with a actors_test.result"},
+		{path, "Misbehave", `{"how":"wedged"}`, bus.Internal, "the method sent an unexpected answer of type actors_test.result"},
 		{path, "Misbehave", `{"how":"panic"}`, bus.Internal, "panic: oops"},
 		{path, "Misbehave", `{"how":"tango"}`, bus.InvalidArgument, "how"},
 		{path, "Misbehave", `{}`, bus.InvalidArgument, "how"},

@@ -68,7 +68,7 @@ func (s *System) strike(c *Cell) {
 	}
 	s.register.mu.Unlock()
 	if err := s.Bus.PublishRaw(c.listed(), bus.JSON, nil); err != nil {
-		c.log().Debug("listing not taken back", "err", err)
+		c.log().Debug("unlist", "err", err)
 	}
 	if last || c.parent == nil {
 		s.reindex()

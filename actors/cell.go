@@ -135,7 +135,7 @@ func (c *Cell) Fence() {
 	if l := c.life.Load(); l != nil {
 		l.fence()
 	}
-	c.queue.empty(true, c.path, "it hung and was left behind")
+	c.queue.empty(true, c.path, "it hung and was abandoned")
 }
 
 // Worked returns the time since the last proof of work, see Context.Worked; ok is false if there

@@ -61,7 +61,7 @@ func (c *Cell) Drill(fault string, rate float64, d time.Duration, answer func(er
 
 func (c *Cell) drillActor(fault string, rate float64, answer func(error)) {
 	if !slices.Contains(c.kind.Faults, fault) {
-		answer(bus.Errorf(bus.InvalidArgument, "a %s knows no fault %q", c.kind.Name, fault))
+		answer(bus.Errorf(bus.InvalidArgument, "kind %s does not support fault %q", c.kind.Name, fault))
 		return
 	}
 	r := &Request{msg: Inject{fault, rate}, answer: func(_ any, err error) { answer(err) }}

@@ -36,7 +36,7 @@ func (g Gate) Ask(ctx context.Context, msg any) (any, error) {
 	case g.l.asking <- struct{}{}:
 		defer func() { <-g.l.asking }()
 	case <-ctx.Done():
-		return nil, bus.Errorf(bus.ResourceExhausted, "%s: too many ask at once", g.l.cell.path)
+		return nil, bus.Errorf(bus.ResourceExhausted, "%s has too many concurrent callers", g.l.cell.path)
 	}
 	type outcome struct {
 		msg any
@@ -182,7 +182,7 @@ func (s *System) answers(topic, service string) error {
 		return bus.Errorf(bus.InvalidArgument, "%s", err)
 	}
 	if _, m, ok := s.find(path, name); ok && string(m.desc.Parent().FullName()) != service {
-		return bus.Errorf(bus.NotFound, "method %s of %s is one of %s, not of %s", name, path, m.desc.Parent().FullName(), service)
+		return bus.Errorf(bus.NotFound, "method %s of %s belongs to %s, not to %s", name, path, m.desc.Parent().FullName(), service)
 	}
 	return nil // a missing actor or method is reported by the call itself
 }

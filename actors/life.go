@@ -244,7 +244,7 @@ func (l *life) fence() {
 	l.stopTimers()
 	go l.release() // closing something that is stuck may get stuck as well
 	l.orphan()
-	l.disappoint("it hung and was left behind")
+	l.disappoint("it hung and was abandoned")
 }
 
 // over reports whether the life may no longer act.

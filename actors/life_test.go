@@ -261,7 +261,7 @@ func TestFencedLifeIsMute(t *testing.T) {
 			return nil
 		})
 		a, queued := r.ask(do{"hang"}), r.ask(do{"waits"})
-		cell.Close("it hung and was left behind")
+		cell.Close("it hung and was abandoned")
 		cell.Fence()
 		synctest.Wait()
 		for name, a := range map[string]*answer{"who was served": a, "who waited": queued} {

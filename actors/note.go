@@ -154,7 +154,7 @@ func (n *note) overdue() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.busy && time.Since(n.began) >= noteTime {
-		n.say(bus.Errorf(bus.DeadlineExceeded, "it is not on disk after %s", noteTime))
+		n.say(bus.Errorf(bus.DeadlineExceeded, "not on disk after %s", noteTime))
 		n.after(noteTime, n.overdue) // also for a later life, which will wait for the same write
 	}
 }
@@ -214,7 +214,7 @@ func (n *note) read(l *life, m proto.Message) {
 	told := make(chan struct{})
 	overdue := time.AfterFunc(noteTime, func() {
 		defer close(told)
-		say(Recalled{Leaf: n.leaf, Again: true, Err: bus.Errorf(bus.DeadlineExceeded, "the disk has not told it after %s", noteTime)})
+		say(Recalled{Leaf: n.leaf, Again: true, Err: bus.Errorf(bus.DeadlineExceeded, "not read from disk after %s", noteTime)})
 	})
 	var found bool
 	err := unbroken(func() (err error) {

@@ -44,7 +44,7 @@ type Request struct {
 
 func (r *Request) deliver(l *life) {
 	if !r.deadline.IsZero() && time.Now().After(r.deadline) {
-		r.finish(nil, bus.Errorf(bus.DeadlineExceeded, "%s came to it too late", l.cell.path))
+		r.finish(nil, bus.Errorf(bus.DeadlineExceeded, "%s handled it too late", l.cell.path))
 		return
 	}
 	if r.call != nil {
@@ -53,7 +53,7 @@ func (r *Request) deliver(l *life) {
 			return
 		}
 		if r.Canceled() {
-			r.finish(nil, bus.Errorf(bus.Canceled, "the caller gave up before %s came to it", l.cell.path))
+			r.finish(nil, bus.Errorf(bus.Canceled, "the caller gave up before %s handled it", l.cell.path))
 			return
 		}
 	}
@@ -92,7 +92,7 @@ func (r *Request) Stands() error {
 			return err
 		}
 		if r.Canceled() {
-			return bus.Errorf(bus.Canceled, "the caller gave up before its turn")
+			return bus.Errorf(bus.Canceled, "the caller gave up while the request was waiting")
 		}
 	}
 	return nil
@@ -110,7 +110,7 @@ func (r *Request) Send(m proto.Message) error {
 	defer r.mu.Unlock()
 	switch {
 	case r.done || r.Canceled():
-		return bus.Errorf(bus.Canceled, "the caller has gone")
+		return bus.Errorf(bus.Canceled, "the caller disconnected")
 	case r.item == nil:
 		return bus.Errorf(bus.Internal, "this method has one answer: use Reply")
 	case r.life != nil && r.life.over():

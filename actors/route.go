@@ -96,7 +96,7 @@ func encode(typ string, msg any, err error) (string, []byte, error) {
 	}
 	m, ok := msg.(proto.Message)
 	if !ok {
-		return "", nil, bus.Errorf(bus.Internal, "the method answered with a %T", msg)
+		return "", nil, bus.Errorf(bus.Internal, "the method sent an unexpected answer of type %T", msg)
 	}
 	return bus.Answer(typ, m)
 }
@@ -188,7 +188,7 @@ func (s *System) missing(cell *Cell, path, name string) error {
 	if cell == nil {
 		return s.unknown(path)
 	}
-	return bus.Errorf(bus.NotFound, "%s has no method %q%s; it answers %s", path, name,
+	return bus.Errorf(bus.NotFound, "%s has no method %q%s; its methods are %s", path, name,
 		schemas.DidYouMean(name, cell.Methods()), strings.Join(cell.Methods(), ", "))
 }
 

@@ -149,7 +149,7 @@ func (s *System) add(c *Cell) error {
 	}
 	s.mu.Unlock()
 	if taken {
-		return fmt.Errorf("actor %q exists already", c.path)
+		return fmt.Errorf("actor %q already exists", c.path)
 	}
 	s.enter(c)
 	return nil
@@ -177,5 +177,5 @@ func (s *System) SpawnName(token string) string {
 
 // unknown returns the error for a path that no actor has, with the most similar path as a hint.
 func (s *System) unknown(path string) *bus.Error {
-	return bus.Errorf(bus.NotFound, "no actor is called %q%s", path, schemas.DidYouMeanPath(path, s.Paths()))
+	return bus.Errorf(bus.NotFound, "no actor has the path %q%s", path, schemas.DidYouMeanPath(path, s.Paths()))
 }

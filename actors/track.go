@@ -55,7 +55,7 @@ type archive interface {
 	Stored(ctx context.Context, subject string, from uint64, each func(bus.Stored) error) error
 }
 
-var errNoArchive = bus.Errorf(bus.Unimplemented, "this bus keeps no tracks")
+var errNoArchive = bus.Errorf(bus.Unimplemented, "this bus stores no tracks")
 
 // Keep stores payload on the track subject <name>.<leaf>. The outcome arrives as Kept, after some
 // milliseconds, or seconds if the disk is slow. The next message of the same leaf waits for it.
@@ -113,7 +113,7 @@ func (a Archive) Stored(ctx context.Context, leaf string, from uint64, each func
 // remains. It is for kinds with Place.
 func (a Archive) Reader(ctx context.Context, tracks []string, fromNow bool) (*Reader, error) {
 	if !a.l.cell.kind.Place {
-		return nil, bus.Errorf(bus.Unimplemented, "kind %s has no place in the tracks", a.l.cell.kind.Name)
+		return nil, bus.Errorf(bus.Unimplemented, "kind %s cannot read tracks", a.l.cell.kind.Name)
 	}
 	b, err := a.open()
 	if err != nil {

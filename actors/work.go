@@ -56,7 +56,7 @@ func (w *worker) run() {
 	}
 	if err != nil {
 		if late {
-			err = bus.Errorf(bus.DeadlineExceeded, "not done within %s: %s", w.limit, err)
+			err = bus.Errorf(bus.DeadlineExceeded, "not finished within %s: %s", w.limit, err)
 		}
 		v = Failed{Err: err}
 	}

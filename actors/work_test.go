@@ -35,8 +35,8 @@ func TestWorkerReturns(t *testing.T) {
 		"slow result":  {func(ctx) (any, error) { time.Sleep(900 * time.Millisecond); return result{7}, nil }, "", ""},
 		"error":        {func(ctx) (any, error) { return nil, errTest }, "test error", bus.Internal},
 		"panic":        {func(ctx) (any, error) { panic("oops") }, "panic in a worker: oops", bus.Internal},
-		"obeys":        {func(x ctx) (any, error) { <-x.Done(); return nil, x.Err() }, "not done within 1s", bus.DeadlineExceeded},
-		"late, obeys":  {func(x ctx) (any, error) { <-x.Done(); time.Sleep(500 * time.Millisecond); return nil, errTest }, "not done within 1s", bus.DeadlineExceeded},
+		"obeys":        {func(x ctx) (any, error) { <-x.Done(); return nil, x.Err() }, "not finished within 1s", bus.DeadlineExceeded},
+		"late, obeys":  {func(x ctx) (any, error) { <-x.Done(); time.Sleep(500 * time.Millisecond); return nil, errTest }, "not finished within 1s", bus.DeadlineExceeded},
 		"late success": {func(ctx) (any, error) { time.Sleep(1500 * time.Millisecond); return result{7}, nil }, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -199,7 +199,7 @@ func (k *keeper) reconfigure(c *actors.Context, cfg *accessv1.Access) error {
 func (k *keeper) recall(m actors.Delivery) error {
 	var r accessv1.Revocations
 	if err := protojson.Unmarshal(m.Payload, &r); err != nil {
-		return fmt.Errorf("who is revoked: %w", err)
+		return fmt.Errorf("read the revoked identities: %w", err)
 	}
 	k.revoked = merged(r.Identities, k.revoked, k.restored)
 	return nil
@@ -243,9 +243,9 @@ func (k *keeper) restore(c *actors.Context, m *accessv1.RestoreRequest) error {
 func (k *keeper) known(c *actors.Context, name string) bool {
 	switch {
 	case k.policy == nil:
-		c.Refuse(actors.Errorf(actors.Unavailable, "who is revoked is not known yet"))
+		c.Refuse(actors.Errorf(actors.Unavailable, "the revoked identities are not loaded yet: try again in a moment"))
 	case !slices.ContainsFunc(k.cfg.Identities, func(id *accessv1.Identity) bool { return id.Name == name }):
-		c.Refuse(actors.Errorf(actors.NotFound, "there is no identity %q", name))
+		c.Refuse(actors.Errorf(actors.NotFound, "unknown identity %q", name))
 	default:
 		return true
 	}
@@ -254,7 +254,7 @@ func (k *keeper) known(c *actors.Context, name string) bool {
 
 func (k *keeper) may(c *actors.Context, m *accessv1.MayRequest) {
 	if k.policy == nil {
-		c.Refuse(actors.Errorf(actors.Unavailable, "who is revoked is not known yet"))
+		c.Refuse(actors.Errorf(actors.Unavailable, "the revoked identities are not loaded yet: try again in a moment"))
 		return
 	}
 	id, err := k.policy.Lookup(m.Identity, time.Now())
@@ -262,7 +262,7 @@ func (k *keeper) may(c *actors.Context, m *accessv1.MayRequest) {
 	case err != nil:
 		c.Reply(&accessv1.MayResponse{Why: err.Error()})
 	case !id.May(m.Topic):
-		c.Reply(&accessv1.MayResponse{Why: "none of its roles allows it, or one denies it"})
+		c.Reply(&accessv1.MayResponse{Why: "no role allows it, or one denies it"})
 	default:
 		c.Reply(&accessv1.MayResponse{Allowed: true})
 	}

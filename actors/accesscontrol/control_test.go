@@ -38,8 +38,8 @@ func TestConforms(t *testing.T) { actorstest.Conform(t, accesscontrol.Kind, conf
 func TestBadConfigsAreFoundBeforeTheyRun(t *testing.T) {
 	for want, change := range map[string]func(*accessv1.Access){
 		`there is no role "vewer"`:     func(c *accessv1.Access) { c.Identities[0].Roles = []string{"vewer"} },
-		`one level is +`:               func(c *accessv1.Access) { c.Roles[0].Allow = []string{"data/*"} },
-		`is no time like`:              func(c *accessv1.Access) { c.Identities[1].Expires = "2020-01-01T25:00:00Z" },
+		`write + for one level`:        func(c *accessv1.Access) { c.Roles[0].Allow = []string{"data/*"} },
+		`is not a time like`:           func(c *accessv1.Access) { c.Identities[1].Expires = "2020-01-01T25:00:00Z" },
 		`want a hash like`:             func(c *accessv1.Access) { c.Identities[0].Password = "$argon2id$" },
 		`the same token as`:            func(c *accessv1.Access) { c.Identities[0].Tokens = c.Identities[1].Tokens },
 		`anonymous: there is no role`:  func(c *accessv1.Access) { c.Anonymous = []string{"vewer"} },
@@ -72,7 +72,7 @@ func TestListsThatAreNoFiles(t *testing.T) {
 		cfg.Revocation = revocation
 		cell := r.Start(path, accesscontrol.Kind, cfg)
 		r.Until("the trouble with the "+name+" is told", func() bool {
-			return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "pipe is no file")
+			return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "pipe is not a regular file")
 		})
 		if len(r.Faults) > 0 {
 			t.Errorf("%s: %v", name, <-r.Faults)
@@ -100,7 +100,7 @@ func TestListAndMay(t *testing.T) {
 		t.Errorf("listed %q", all)
 	}
 	for _, tt := range []struct{ name, topic, why string }{
-		{"anna", "data/x/y", ""}, {"anna", "cmd/x/Y", "none of its roles"}, {"past", "data/x/y", "expired"}, {"who", "data/x/y", "no such"},
+		{"anna", "data/x/y", ""}, {"anna", "cmd/x/Y", "no role allows it"}, {"past", "data/x/y", "expired"}, {"who", "data/x/y", "no such"},
 	} {
 		m, err := actorstest.Call(r, path, "May", &accessv1.MayRequest{Identity: tt.name, Topic: tt.topic}, &accessv1.MayResponse{})
 		if err != nil || m.Allowed != (tt.why == "") || !strings.Contains(m.Why, tt.why) {

@@ -103,9 +103,9 @@ func read(name string) ([]byte, error) {
 	switch info, err := os.Stat(name); {
 	case err != nil:
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no file", name)
+		return nil, fmt.Errorf("%s is not a regular file", name)
 	case info.Size() > mostList:
-		return nil, fmt.Errorf("%s: %d bytes are too many", name, info.Size())
+		return nil, fmt.Errorf("%s: %d bytes: at most %d are allowed", name, info.Size(), mostList)
 	}
 	return os.ReadFile(name)
 }
@@ -132,16 +132,16 @@ func readLists(r *accessv1.Revocation, authorities []*x509.Certificate) (*access
 func checkRevocation(r *accessv1.Revocation) error {
 	if responder := r.GetOcsp().GetUrl(); responder != "" {
 		if u, err := url.Parse(responder); err != nil || u.Hostname() == "" {
-			return fmt.Errorf("ocsp.url = %q is no address like http://ocsp.example.com", responder)
+			return fmt.Errorf("ocsp.url = %q is not a URL like http://ocsp.example.com", responder)
 		}
 	}
 	switch {
 	case r == nil || r.CaFile != "":
 		return nil
 	case len(r.Lists) > 0:
-		return errors.New("lists must be signed by somebody: ca-file names the file of who that may be")
+		return errors.New("ca-file is missing: the lists must be signed by an authority in it")
 	case r.Ocsp != nil:
-		return errors.New("answers of responders must be signed by somebody: ca-file names the file of the authorities about whose certificates they are asked")
+		return errors.New("ca-file is missing: it names the authorities whose certificates the responder is asked about")
 	}
 	return nil
 }
@@ -176,7 +176,7 @@ func (k *keeper) tell(c *actors.Context) {
 	}
 	k.trouble, k.silent = lists, responders
 	cause := cmp.Or(lists, responders)
-	c.Log().Warn("which certificates are revoked", "trouble", cause, "lenient", k.cfg.Revocation.GetLenient())
+	c.Log().Warn("cannot tell which certificates are revoked", "trouble", cause, "lenient", k.cfg.Revocation.GetLenient())
 	c.Event("lists", &accessv1.ListTrouble{Time: timestamppb.Now(), Cause: cause, Lenient: k.cfg.Revocation.GetLenient()})
 	k.say(c)
 }
@@ -185,17 +185,17 @@ func (k *keeper) tell(c *actors.Context) {
 func (k *keeper) say(c *actors.Context) {
 	switch lenient := k.cfg.Revocation.GetLenient(); {
 	case k.unread != nil:
-		c.Degraded("who was revoked before this start is not known: " + k.unread.Error())
+		c.Degraded("the identities revoked before this start are unknown: " + k.unread.Error())
 	case k.unwritten != "":
 		c.Degraded(k.unwritten)
 	case k.trouble != "" && lenient:
-		c.Degraded("which certificates are revoked is not known, and they are let in all the same: " + k.trouble)
+		c.Degraded("cannot tell which certificates are revoked; all are accepted: " + k.trouble)
 	case k.trouble != "":
-		c.Degraded("which certificates are revoked is not known, and none is let in: " + k.trouble)
+		c.Degraded("cannot tell which certificates are revoked; all are refused: " + k.trouble)
 	case k.silent != "" && lenient:
-		c.Degraded("not all certificates can be asked about, and they are let in all the same: " + k.silent)
+		c.Degraded("cannot check some certificates by OCSP; they are accepted: " + k.silent)
 	case k.silent != "":
-		c.Degraded("not all certificates can be asked about, and those are not let in: " + k.silent)
+		c.Degraded("cannot check some certificates by OCSP; they are refused: " + k.silent)
 	default:
 		c.OK()
 	}

@@ -76,8 +76,8 @@ func merged(old, now, restored []string) []string {
 func (k *keeper) onDisk(c *actors.Context, err error) {
 	before := k.unwritten
 	if k.unwritten = ""; err != nil {
-		k.unwritten = "who is revoked is in force, but not on disk, and would be forgotten by a restart of the gateway: " + err.Error()
-		err = actors.Errorf(actors.Unavailable, "it is in force, but not on disk, and would be forgotten by a restart of the gateway: %s", err)
+		k.unwritten = "revocations are in force but not saved, and would be lost at a restart of the gateway: " + err.Error()
+		err = actors.Errorf(actors.Unavailable, "the change is in force but not saved, and would be lost at a restart of the gateway: %s", err)
 	}
 	for _, w := range k.waiting {
 		if err != nil {

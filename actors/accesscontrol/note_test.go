@@ -43,13 +43,13 @@ func TestRevokedWhileTheDiskFails(t *testing.T) {
 	cell := r.Start(path, accesscontrol.Kind, config())
 	r.Until("who is revoked is known", func() bool { return stands(r, "anna") == "" })
 	back := r.LoseDisk()
-	if err := revoke(r, "anna"); err == nil || !strings.Contains(err.Error(), "it is in force, but not on disk, and would be forgotten by a restart of the gateway") {
+	if err := revoke(r, "anna"); err == nil || !strings.Contains(err.Error(), "the change is in force but not saved, and would be lost at a restart of the gateway") {
 		t.Errorf("revoked: %v", err)
 	}
 	if why := stands(r, "anna"); !strings.Contains(why, "revoked") {
 		t.Errorf("anna: %s", why)
 	}
-	if h := cell.Health(); h.State != actors.Degraded || !strings.Contains(h.Cause, "not on disk") {
+	if h := cell.Health(); h.State != actors.Degraded || !strings.Contains(h.Cause, "not saved") {
 		t.Errorf("the keeper is %v", h)
 	}
 	back()
@@ -64,7 +64,7 @@ func TestRevokedBeforeTheDiskTells(t *testing.T) {
 	back := r.LoseDisk()
 	cell := r.Start(path, accesscontrol.Kind, config())
 	r.Until("there is a policy", func() bool { return stands(r, "anna") == "" })
-	if h := cell.Health(); h.State != actors.Degraded || !strings.Contains(h.Cause, "who was revoked before this start is not known") {
+	if h := cell.Health(); h.State != actors.Degraded || !strings.Contains(h.Cause, "the identities revoked before this start are unknown") {
 		t.Errorf("the keeper is %v", h)
 	}
 	if err := revoke(r, "anna"); err == nil {
@@ -87,7 +87,7 @@ func TestANoteThatIsDamaged(t *testing.T) {
 	}
 	cell := r.Start(path, accesscontrol.Kind, config())
 	r.Until("it is told", func() bool {
-		return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "who was revoked before this start is not known: "+file+".damaged")
+		return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "the identities revoked before this start are unknown: "+file+".damaged")
 	})
 	if err := revoke(r, "past"); err != nil {
 		t.Error(err)

@@ -76,7 +76,7 @@ func moment(s string) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return t, fmt.Errorf("expires = %q is no time like 2027-01-01T00:00:00Z", s)
+		return t, fmt.Errorf("expires = %q is not a time like 2027-01-01T00:00:00Z", s)
 	}
 	return t, nil
 }

@@ -94,7 +94,7 @@ func (d *Door) Receive(c *actors.Context, msg any) bool {
 			return ok // an answer of the previous access-control
 		}
 		if d.policy == nil {
-			c.Degraded("nobody can come in: " + m.Err.Error())
+			c.Degraded("no client is admitted: " + m.Err.Error())
 		}
 		c.After(wishAgain, wish{})
 	default:

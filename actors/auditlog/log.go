@@ -108,7 +108,7 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 func (k *keeper) start(c *actors.Context) error {
 	dir := c.Dir()
 	if dir == "" {
-		return actors.Broken(fmt.Errorf("there is no data directory to keep the log in"))
+		return actors.Broken(fmt.Errorf("the audit log needs a data directory"))
 	}
 	k.shed = c.Shed()
 	post := c.Post()
@@ -200,13 +200,13 @@ func (k *keeper) end(c *actors.Context) {
 		return
 	}
 	if n, err := k.log.Append(k.waits...); err != nil {
-		c.Log().Error("records of the audit log are lost", "records", len(k.waits)-n, "err", err)
+		c.Log().Error("audit records were lost", "records", len(k.waits)-n, "err", err)
 	}
 }
 
 func (k *keeper) judge(c *actors.Context, err error) {
 	if err != nil {
-		c.Degraded("the audit log lacks room or cannot be written: " + err.Error())
+		c.Degraded("the audit log is full or cannot be written: " + err.Error())
 		return
 	}
 	c.OK()

@@ -76,17 +76,17 @@ func (d *door) Receive(c *actors.Context, msg any) error {
 		d.start(c)
 	case *claim.Listener:
 		d.listener = m
-		c.Warn("unclaimed: whoever sees the code in the log may claim the gateway at " + m.Addr())
+		c.Warn("unclaimed: the code in the log allows to claim the gateway at " + m.Addr())
 		c.OK()
 	case expired:
 		if d.listener != nil {
 			c.Close(d.listener)
 		}
-		c.Log().Warn("the code to claim this gateway by has expired", "another", "gatewayd call "+c.Name()+" Restart, or a start of the gateway")
-		c.Warn("unclaimed, and its code has expired: call Restart for another one")
+		c.Log().Warn("the claim code of this gateway has expired", "another", "gatewayd call "+c.Name()+" Restart, or a start of the gateway")
+		c.Warn("unclaimed, and its code has expired: call Restart to get a new one")
 		c.OK()
 	case claimed:
-		c.Log().Warn("this gateway is claimed, and starts again", "operator", m.operator, "remote", m.remote)
+		c.Log().Warn("this gateway has been claimed and restarts", "operator", m.operator, "remote", m.remote)
 		c.Event("claimed", &accessv1.Claimed{Time: timestamppb.Now(), Caller: "user/" + m.operator, Remote: m.remote})
 		c.After(settle, again{})
 	case again:
@@ -122,7 +122,7 @@ func (d *door) start(c *actors.Context) {
 			if host, port, err := net.SplitHostPort(server); err == nil && net.ParseIP(host).IsUnspecified() {
 				server = "ADDRESS:" + port // any address of the gateway that is reachable
 			}
-			log.Warn("nobody has claimed this gateway: gatewayd claim --server "+server+" --code "+cfg.Code, "until", cfg.Until.UTC().Format(time.RFC3339))
+			log.Warn("this gateway is unclaimed; claim it with: gatewayd claim --server "+server+" --code "+cfg.Code, "until", cfg.Until.UTC().Format(time.RFC3339))
 		}
 		return l, err
 	})

@@ -56,10 +56,10 @@ func TestRefusalsAreTold(t *testing.T) {
 	r.Until("it is well", func() bool { return cell.State() == "ok" })
 	_, addr, _ := strings.Cut(cell.Health().Cause, "the gateway at ")
 	err := claim.Claim(t.Context(), addr, claim.NewCode(), claim.Order{Operator: "eve", Time: time.Now()}, func(claim.Papers) error { return nil })
-	if err == nil || !strings.Contains(err.Error(), "not the code") {
+	if err == nil || !strings.Contains(err.Error(), "wrong code") {
 		t.Fatal(err)
 	}
-	if m := actorstest.Next(t, heard); m.Reason != "credentials" || !strings.Contains(m.Cause, "not the code") {
+	if m := actorstest.Next(t, heard); m.Reason != "credentials" || !strings.Contains(m.Cause, "wrong code") {
 		t.Error(m)
 	}
 }

@@ -91,7 +91,7 @@ func (d *config) judge(c *actors.Context, unkept string) {
 		c.OK()
 		return
 	}
-	c.Degraded("in force, but not on disk: " + unkept)
+	c.Degraded("the config is in force, but not saved: " + unkept)
 	d.later(c)
 }
 

@@ -41,7 +41,7 @@ func root(msg any) any {
 		return &configv1.ReloadResponse{Version: 8, Changes: changes}
 	case *configv1.RollbackRequest:
 		if m.Version == 99 {
-			return bus.Errorf(bus.NotFound, "the history has no such version")
+			return bus.Errorf(bus.NotFound, "the history has no version of this number")
 		}
 		return &configv1.RollbackResponse{Version: 9, Changes: changes}
 	}

@@ -26,7 +26,7 @@ func tree(r *actorstest.Rig) <-chan any {
 		switch m := msg.(type) {
 		case *drillv1.InjectRequest:
 			if m.Path == "nowhere" {
-				return bus.Errorf(bus.NotFound, "no actor is called %q", m.Path)
+				return bus.Errorf(bus.NotFound, "no actor has the path %q", m.Path)
 			}
 			return &drillv1.InjectResponse{}
 		default:

@@ -87,7 +87,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		c.Ask(l.cfg.Listener, l.claim, claimTime)
 	case dtu.Claimed:
 		if l.conn == nil {
-			l.down(c, "the DTU has not called")
+			l.down(c, "the DTU has not connected")
 		}
 	case *dtu.Caller:
 		l.called(c, m)
@@ -122,7 +122,7 @@ func (l *link) start(c *actors.Context) error {
 	post := c.Post()
 	mine.Name, mine.Hand = c.Name(), func(call *dtu.Caller) error { return post(call) }
 	l.claim = mine
-	l.down(c, "the DTU has not called")
+	l.down(c, "the DTU has not connected")
 	c.Ask(l.cfg.Listener, l.claim, claimTime)
 	c.Every(renew, claim{})
 	return nil
@@ -139,7 +139,7 @@ func claimOf(cfg *modbusv1.DtuLink) (*dtu.Claim, error) {
 		return nil, fmt.Errorf("source: %w", err)
 	}
 	if len(id) == 0 && !source.IsValid() {
-		return nil, errors.New("registration or source must say which DTU it is")
+		return nil, errors.New("set registration or source, to tell this DTU from others")
 	}
 	return &dtu.Claim{ID: string(id), Source: source}, nil
 }
@@ -218,9 +218,9 @@ func (l *link) done(c *actors.Context, w *dispatch.Batch) {
 	case l.next != nil:
 		l.up(c, l.next)
 	case w.Lost != nil:
-		l.lose(c, "the connection is lost, and the DTU has not called again")
+		l.lose(c, "the connection is lost and the DTU has not reconnected")
 	case l.desk.Unanswered() >= maxUnanswered:
-		l.lose(c, "nothing has answered for long, and the DTU has not called again")
+		l.lose(c, "no unit has answered for a long time and the DTU has not reconnected")
 	default:
 		l.send(c)
 	}

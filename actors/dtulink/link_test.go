@@ -215,7 +215,7 @@ func TestTwoClaimsOfOneRegistration(t *testing.T) {
 	linked(t, r, "a", &modbusv1.DtuLink{Registration: "1234"})
 	states := actorstest.Watch(r, "state/b/link", &modbusv1.LinkState{})
 	r.Start("b", dtulink.Kind, &modbusv1.DtuLink{Listener: dtus(t), Registration: "1234"})
-	actorstest.NextWhere(t, states, func(s *modbusv1.LinkState) bool { return strings.Contains(s.Cause, "claimed by a already") })
+	actorstest.NextWhere(t, states, func(s *modbusv1.LinkState) bool { return strings.Contains(s.Cause, "used by a already") })
 }
 
 // A restarted listener knows the claims at once, and 300 DTUs that call together are all let in.

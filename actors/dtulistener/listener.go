@@ -100,7 +100,7 @@ func (l *listener) start(c *actors.Context) error {
 		return actors.Broken(err)
 	}
 	if schemas.Exposed(l.cfg.Listen) {
-		const warning = "whoever knows a registration can pose as its DTU"
+		const warning = "a client that knows a registration can impersonate its DTU"
 		c.Log().Warn("insecure: "+warning, "listen", l.cfg.Listen)
 		c.Warn("insecure: " + warning)
 		c.Event("insecure", &modbusv1.DtuInsecure{Listen: l.cfg.Listen, Warning: warning})
@@ -142,7 +142,7 @@ func configOf(l *modbusv1.DtuListener) (dtu.Config, error) {
 	for _, s := range l.Heartbeats {
 		b, err := dtu.Bytes(s)
 		if err == nil && len(b) == 0 {
-			err = errors.New("a heartbeat without bytes")
+			err = errors.New("a heartbeat is empty")
 		}
 		if err != nil {
 			return cfg, fmt.Errorf("heartbeats: %w", err)

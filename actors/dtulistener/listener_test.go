@@ -47,7 +47,7 @@ func TestStrangersAreTold(t *testing.T) {
 	defer c.Close()
 	_, _ = c.Write([]byte("\x01\x02who"))
 	e := actorstest.Next(t, refused)
-	if e.Address != c.LocalAddr().String() || e.Sent != "0x010277686f" || e.Why != "nobody has claimed this registration" {
+	if e.Address != c.LocalAddr().String() || e.Sent != "0x010277686f" || e.Why != "no dtu-link has this registration" {
 		t.Error(e)
 	}
 	if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil {

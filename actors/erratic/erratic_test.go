@@ -89,7 +89,7 @@ func TestFaults(t *testing.T) {
 			cell := r.Start(path, erratic.Kind, fast("", 0))
 			tell(t, r, tt.how, long)
 			check(t, r)
-			r.Until("well again", func() bool { return cell.Life() == 2 && cell.State() == actors.OK })
+			r.Until("healthy again", func() bool { return cell.Life() == 2 && cell.State() == actors.OK })
 		})
 	}
 }

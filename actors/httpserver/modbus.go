@@ -63,25 +63,25 @@ func modbusFamilies(all []tallied) []web.Family {
 	count := func(name, help string, value func(*modbusv1.Counters) uint64) web.Family {
 		return of(name+"_total", help, func(u *modbusv1.Counters, add func(web.Sample, ...string)) { add(web.Sample{Value: float64(value(u))}) })
 	}
-	refused := of("exceptions_total", "Requests that the unit refused, by the code of its exception.", func(u *modbusv1.Counters, add func(web.Sample, ...string)) {
+	refused := of("exceptions_total", "Exception responses of the unit, by exception code.", func(u *modbusv1.Counters, add func(web.Sample, ...string)) {
 		for _, e := range u.Exceptions {
 			add(web.Sample{Value: float64(e.Count)}, strconv.Itoa(int(e.Code)))
 		}
 	})
 	refused.Labels = append(refused.Labels, "code")
 	return []web.Family{
-		count("requests", "Requests that went out to the unit.", (*modbusv1.Counters).GetRequests),
-		count("answered", "Requests that were answered with data.", (*modbusv1.Counters).GetAnswered),
+		count("requests", "Requests sent to the unit.", (*modbusv1.Counters).GetRequests),
+		count("answered", "Requests answered with data.", (*modbusv1.Counters).GetAnswered),
 		refused,
-		count("timeouts", "Requests that were not answered in time.", (*modbusv1.Counters).GetTimeouts),
-		count("corrupt", "Answers with a wrong checksum, or otherwise damaged.", (*modbusv1.Counters).GetCorrupt),
-		count("mismatched", "Answers of another unit, function or length than asked.", (*modbusv1.Counters).GetMismatched),
-		count("retries", "Requests sent once more because the connection was lost under them.", (*modbusv1.Counters).GetRetries),
-		count("late", "Answers that came after they were given up.", (*modbusv1.Counters).GetLate),
-		of("busy_seconds_total", "Time that the line or connection was spent on the unit, waiting included.", func(u *modbusv1.Counters, add func(web.Sample, ...string)) {
+		count("timeouts", "Requests without an answer in time.", (*modbusv1.Counters).GetTimeouts),
+		count("corrupt", "Answers with a bad checksum or otherwise corrupt.", (*modbusv1.Counters).GetCorrupt),
+		count("mismatched", "Answers with another unit, function or length than requested.", (*modbusv1.Counters).GetMismatched),
+		count("retries", "Requests repeated because the connection was lost.", (*modbusv1.Counters).GetRetries),
+		count("late", "Answers that arrived after their request had timed out.", (*modbusv1.Counters).GetLate),
+		of("busy_seconds_total", "Time for which the unit occupied the line or connection, waiting included.", func(u *modbusv1.Counters, add func(web.Sample, ...string)) {
 			add(web.Sample{Value: u.Busy.AsDuration().Seconds()})
 		}),
-		of("latency_seconds", "From the end of a request on the wire to its answer.", func(u *modbusv1.Counters, add func(web.Sample, ...string)) {
+		of("latency_seconds", "Time from the end of a request on the wire to its answer.", func(u *modbusv1.Counters, add func(web.Sample, ...string)) {
 			h := web.Histogram{Count: u.Latency.GetCount(), Buckets: map[float64]uint64{}}
 			for _, b := range u.Latency.GetBuckets() {
 				h.Buckets[b.Within.AsDuration().Seconds()] = b.Count

@@ -78,7 +78,7 @@ func families(all []actors.Report) []web.Family {
 		}
 		return f
 	}
-	health := of("health", "1 for the state the actor is in.", false, func(actors.Report) float64 { return 1 })
+	health := of("health", "Health of the actor: 1 for its current state.", false, func(actors.Report) float64 { return 1 })
 	health.Labels = append(health.Labels, "state")
 	for i, r := range all {
 		health.Samples[i].Labels = append(health.Samples[i].Labels, r.Health.State)
@@ -88,16 +88,16 @@ func families(all []actors.Report) []web.Family {
 	}
 	return append([]web.Family{
 		health,
-		of("health_since_seconds", "When that state began, seconds since 1970.", false, func(r actors.Report) float64 {
+		of("health_since_seconds", "Start of the current health state, in seconds since 1970.", false, func(r actors.Report) float64 {
 			return float64(r.Health.GetSince().AsTime().UnixMilli()) / 1000
 		}),
-		of("lives_total", "Lives it has begun; each but the first is a restart.", true, func(r actors.Report) float64 { return float64(r.Health.Life) }),
-		count("failures_total", "Lives ended by a failure.", (*actorv1.Counters).GetFailures),
-		count("messages_total", "Messages handled.", (*actorv1.Counters).GetHandled),
+		of("lives_total", "Starts of the actor, including the first one.", true, func(r actors.Report) float64 { return float64(r.Health.Life) }),
+		count("failures_total", "Failures that ended a life of the actor.", (*actorv1.Counters).GetFailures),
+		count("messages_total", "Messages handled by the actor.", (*actorv1.Counters).GetHandled),
 		count("messages_shed_total", "Messages refused because too many were waiting.", (*actorv1.Counters).GetShed),
-		count("missed_ticks_total", "Ticks of its own clock that it was too busy for.", (*actorv1.Counters).GetMissedTicks),
-		count("workers_abandoned_total", "Workers that did not return and were left behind.", (*actorv1.Counters).GetAbandoned),
-		of("messages_waiting", "Messages waiting now.", false, func(r actors.Report) float64 { return float64(r.Counters.GetWaiting()) }),
+		count("missed_ticks_total", "Timer ticks missed because the actor was busy.", (*actorv1.Counters).GetMissedTicks),
+		count("workers_abandoned_total", "Background operations that did not return and were abandoned.", (*actorv1.Counters).GetAbandoned),
+		of("messages_waiting", "Messages waiting in the mailbox.", false, func(r actors.Report) float64 { return float64(r.Counters.GetWaiting()) }),
 		healed(all),
 	}, methods(all)...)
 }
@@ -105,7 +105,7 @@ func families(all []actors.Report) []web.Family {
 // healed returns how often supervisors had to act on each actor, by level.
 func healed(all []actors.Report) web.Family {
 	f := web.Family{
-		Name: "gatewayd_actor_healed_total", Help: "Times that its supervisor has acted on a failure of it, by level: from restart to watchdog.",
+		Name: "gatewayd_actor_healed_total", Help: "Recovery actions of the supervisor after failures of the actor, by level from restart to watchdog.",
 		Counter: true, Labels: []string{"path", "kind", "level"},
 	}
 	for _, r := range all {
@@ -128,8 +128,8 @@ func methods(all []actors.Report) []web.Family {
 		return f
 	}
 	return []web.Family{
-		of("s_total", "Calls that are over, whatever door they came through.", func(m actors.MethodStats) float64 { return float64(m.Calls) }),
+		of("s_total", "Completed calls, over all interfaces.", func(m actors.MethodStats) float64 { return float64(m.Calls) }),
 		of("_errors_total", "Calls that were refused or failed.", func(m actors.MethodStats) float64 { return float64(m.Errors) }),
-		of("_seconds_total", "Time from the coming of calls to their last answer.", func(m actors.MethodStats) float64 { return m.Time.Seconds() }),
+		of("_seconds_total", "Time from the arrival of a call to its last answer.", func(m actors.MethodStats) float64 { return m.Time.Seconds() }),
 	}
 }

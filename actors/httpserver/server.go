@@ -210,7 +210,7 @@ func (s *server) sweep(c *actors.Context) {
 		return true
 	})
 	for _, m := range cut {
-		c.Log().Warn("requests cut", "identity", m.Identity, "requests", m.Requests, "cause", m.Cause)
+		c.Log().Warn("requests aborted", "identity", m.Identity, "requests", m.Requests, "cause", m.Cause)
 		c.Event("cut", m)
 	}
 }
@@ -219,7 +219,7 @@ func (s *server) sweep(c *actors.Context) {
 func (s *server) look(c *actors.Context) {
 	running := s.web
 	if running.Full() {
-		c.Degraded(fmt.Sprintf("all places for clients are taken: max-clients = %d", s.cfg.MaxClients))
+		c.Degraded(fmt.Sprintf("the limit of clients is reached: max-clients = %d", s.cfg.MaxClients))
 		return
 	}
 	c.Do(lookTime, func(ctx context.Context) (any, error) { return looked{running.Look(ctx)}, nil })
@@ -228,7 +228,7 @@ func (s *server) look(c *actors.Context) {
 func (s *server) judge(c *actors.Context, err error) error {
 	if err != nil {
 		if s.misses++; s.misses >= tolerate {
-			return actors.Wedged(fmt.Errorf("%d times in a row no answer from its own listener: %w", s.misses, err))
+			return actors.Wedged(fmt.Errorf("its own listener did not answer %d times in a row: %w", s.misses, err))
 		}
 		c.Degraded(err.Error())
 		return nil

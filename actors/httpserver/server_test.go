@@ -133,7 +133,7 @@ func TestCurlCalls(t *testing.T) {
 		{[]string{"-d", `{"hou":"panic"}`, url + "/cmd/field/plc/Misbehave"}, `{"code":"invalid_argument","message":`},
 		{[]string{"-d", `{}`, url + "/cmd/field/plk/Describe"}, `{"code":"not_found","message":`},
 		{[]string{"-d", `{}`, url + "/cmd/field/plc/Misspell"}, `{"code":"not_found","message":`},
-		{[]string{"-d", `{}`, url + "/field/plc/modbus.v1.UnitService/Describe"}, `{"code":"not_found","message":"method Describe of field/plc is one of actor.v1.ActorService`},
+		{[]string{"-d", `{}`, url + "/field/plc/modbus.v1.UnitService/Describe"}, `{"code":"not_found","message":"method Describe of field/plc belongs to actor.v1.ActorService`},
 		{[]string{"-H", "Connect-Timeout-Ms: 200", "-d", `{"how":"hang"}`, url + "/cmd/field/plc/Misbehave"}, `{"code":"deadline_exceeded"`},
 		{[]string{"-d", `{"to":3}`, url + "/cmd/field/plc/Count"}, `{"code":"unimplemented","message":"this method has several answers`},
 		{[]string{"-d", `{"to":404}`, url + "/cmd/field/plc/Count"}, `{"code":"unimplemented","message":"this method has several answers`},
@@ -426,7 +426,7 @@ func TestWellOncePolicyComes(t *testing.T) {
 	r := actorstest.New(t)
 	addr := freeport.Address(t)
 	cell := r.Start(path, httpserver.Kind, &webv1.Server{Listen: addr, Access: "access"})
-	r.Until("nobody can come in", func() bool { return cell.State() == actors.Degraded })
+	r.Until("no client is admitted", func() bool { return cell.State() == actors.Degraded })
 	r.Until("it listens", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {

@@ -19,7 +19,7 @@ var Publishes = []actors.Leaf{
 	accessdoor.Refused,
 }
 
-var errUnknown = errors.New("who it is was not asked when it came")
+var errUnknown = errors.New("its identity was not checked when it connected")
 
 // admission decides which masters may connect, by their certificates.
 type admission struct{ *accessdoor.Door }
@@ -75,7 +75,7 @@ func (d *Doors) sweep(c *actors.Context) {
 		return err
 	})
 	for _, m := range cut {
-		c.Log().Warn("masters cut", "identity", m.Identity, "connections", m.Connections, "cause", m.Cause)
+		c.Log().Warn("masters disconnected", "identity", m.Identity, "connections", m.Connections, "cause", m.Cause)
 		c.Event("cut", m)
 	}
 }

@@ -48,8 +48,8 @@ func Check(cfg Config) (found []schemas.Violation) {
 }
 
 var (
-	errNoWay   = errors.New("no way in: give tcp or serial")
-	errNoProof = errors.New("it knows masters by their certificates, and no tcp here has tls")
+	errNoWay   = errors.New("no listener: set tcp or serial")
+	errNoProof = errors.New("access needs a tcp listener with tls: masters are identified by their certificates")
 )
 
 // waysOf returns the listeners and ports of a config.

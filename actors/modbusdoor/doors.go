@@ -106,7 +106,7 @@ type guard struct {
 
 // Forbidden implements server.Porter.
 func (g guard) Forbidden(q *server.Query) {
-	g.refusals.Add(q, strconv.Itoa(int(q.Unit)), "denied", "none of the door's writers")
+	g.refusals.Add(q, strconv.Itoa(int(q.Unit)), "denied", "its role is not among writers")
 }
 
 // Take handles a message about the doors; it returns false if msg is none.

@@ -82,7 +82,7 @@ func (g *Gate) Take(c *actors.Context, msg any) bool {
 		g.fail(c, a, "failed", actors.Errorf(actors.Unavailable, "unit %d: not sent: the firewall does not answer: %s", a.Request.Unit, why))
 	case actors.Stopped:
 		for a := range g.writes {
-			g.tell(c, a, "unsure", "the actor was stopped meanwhile")
+			g.tell(c, a, "unsure", "the actor was stopped before the outcome was known")
 		}
 	default:
 		return false
@@ -121,14 +121,14 @@ func (g *Gate) conclude(c *actors.Context, a *Attempt, r *dispatch.Result) {
 func (g *Gate) verify(c *actors.Context, a *Attempt) {
 	read, ok := readBack(a.Request)
 	if !ok {
-		g.deny(c, a, a.audit.Rule, actors.Errorf(actors.PermissionDenied, "unit %d: function %d cannot be read back, as rule %s demands",
+		g.deny(c, a, a.audit.Rule, actors.Errorf(actors.PermissionDenied, "unit %d: function %d cannot be read back, as rule %s requires",
 			a.Request.Unit, a.Request.Function, a.audit.Rule))
 		return
 	}
 	a.Send(c, read, func(c *actors.Context, r *dispatch.Result) {
 		if r.Err != nil {
 			g.fail(c, a, "failed", actors.Errorf(actors.FailedPrecondition,
-				"unit %d: not sent: what rule %s wants read back cannot be read: %s", a.Request.Unit, a.audit.Rule, r.Cause()))
+				"unit %d: not sent: rule %s requires a read-back, but the registers cannot be read: %s", a.Request.Unit, a.audit.Rule, r.Cause()))
 			return
 		}
 		a.audit.Before = readValues(read, r)

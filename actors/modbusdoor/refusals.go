@@ -52,7 +52,7 @@ func (r *Refusals) tell(c *actors.Context) {
 	for k, t := range told {
 		m := audited(actors.Caller{Identity: "master/" + k.master}, t.Last)
 		if k == (refusal{}) { // those beyond the number of kinds that are told apart
-			m = &modbusv1.Audited{Caller: "master/*", Outcome: "denied", Cause: "more masters and units than are told apart"}
+			m = &modbusv1.Audited{Caller: "master/*", Outcome: "denied", Cause: "too many masters and units to list them one by one"}
 		} else {
 			m.Unit, m.Outcome, m.Cause = k.unit, k.outcome, k.cause
 		}

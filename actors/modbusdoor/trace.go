@@ -16,7 +16,7 @@ import (
 // trace shows the requests of masters and the answers to them.
 func (d *Doors) trace(c *actors.Context, m *modbusv1.MastersServiceTraceRequest) {
 	if d.server == nil {
-		c.Refuse(actors.Errorf(actors.Unavailable, "trace: the doors are not open yet"))
+		c.Refuse(actors.Errorf(actors.Unavailable, "trace: the listeners are not open yet"))
 		return
 	}
 	filter := server.Filter{Filter: modbus.Filter{Unit: -1, Function: uint8(m.Function)}, Master: m.Master}

@@ -54,7 +54,7 @@ func (k *keeper) guard(c *actors.Context, groups []*group) error {
 			}
 		}
 		if k.back(g) {
-			k.trip(c, g, "it had tripped before it was taken out of the config, and is in it again")
+			k.trip(c, g, "it had tripped before it was removed from the config and added again")
 			continue
 		}
 		k.look(c, g)
@@ -87,7 +87,7 @@ func (k *keeper) verdict(c *actors.Context, q *firewall.Question) firewall.Verdi
 		case g.watch.Tripped():
 			deny = "dead-man group " + g.cfg.Name + " has tripped; call Release of " + c.Name() + " first"
 		case k.recall:
-			deny = "whether dead-man group " + g.cfg.Name + " has tripped is not known yet"
+			deny = "it is not known yet whether dead-man group " + g.cfg.Name + " has tripped"
 		}
 	}
 	if deny != "" {
@@ -174,7 +174,7 @@ func (k *keeper) makeSafe(c *actors.Context, g *group) {
 		}
 	}
 	if len(g.writes) == 0 {
-		c.Event("dead-man", &modbusv1.DeadManChanged{Group: g.cfg.Name, State: "safe", Cause: "nothing is to be written"})
+		c.Event("dead-man", &modbusv1.DeadManChanged{Group: g.cfg.Name, State: "safe", Cause: "no safe writes are configured"})
 	}
 }
 
@@ -255,9 +255,9 @@ func (k *keeper) heartbeat(c *actors.Context, m *modbusv1.HeartbeatRequest) {
 	g := named(k.groups, m.Group)
 	switch {
 	case g == nil:
-		c.Refuse(actors.Errorf(actors.NotFound, "there is no dead-man group %q", m.Group))
+		c.Refuse(actors.Errorf(actors.NotFound, "unknown dead-man group %q", m.Group))
 	case !g.callers.Match(c.Caller().Identity):
-		c.Refuse(actors.Errorf(actors.PermissionDenied, "%s is none of the callers of dead-man group %s", c.Caller().Identity, m.Group))
+		c.Refuse(actors.Errorf(actors.PermissionDenied, "%s is not among the callers of dead-man group %s", c.Caller().Identity, m.Group))
 	case g.watch.Tripped():
 		c.Refuse(actors.Errorf(actors.FailedPrecondition, "dead-man group %s has tripped; call Release first", m.Group))
 	default:
@@ -269,7 +269,7 @@ func (k *keeper) heartbeat(c *actors.Context, m *modbusv1.HeartbeatRequest) {
 func (k *keeper) release(c *actors.Context, m *modbusv1.ReleaseRequest) {
 	g := named(k.groups, m.Group)
 	if g == nil {
-		c.Refuse(actors.Errorf(actors.NotFound, "there is no dead-man group %q", m.Group))
+		c.Refuse(actors.Errorf(actors.NotFound, "unknown dead-man group %q", m.Group))
 		return
 	}
 	c.Reply(&modbusv1.ReleaseResponse{})

@@ -135,10 +135,10 @@ func ruleOf(r *modbusv1.FirewallRule) (firewall.Rule, error) {
 	}
 	count, per, _ := strings.Cut(r.Rate, " in ")
 	if rule.Rate, err = strconv.Atoi(count); err != nil || rule.Rate == 0 {
-		return rule, fmt.Errorf("rate %q: %q is no number from 1 to 1000; what may never happen is denied", r.Rate, count)
+		return rule, fmt.Errorf("rate %q: %q is not a number from 1 to 1000; to forbid it, use action deny", r.Rate, count)
 	}
 	if rule.Per, err = time.ParseDuration(per); err != nil {
-		return rule, fmt.Errorf("rate %q: %q is no duration like 1m30s", r.Rate, per)
+		return rule, fmt.Errorf("rate %q: %q is not a duration like 1m30s", r.Rate, per)
 	}
 	return rule, nil
 }
@@ -162,7 +162,7 @@ func requestOf(m *modbusv1.JudgeRequest) (modbus.Request, error) {
 	r := modbus.Request{Function: uint8(m.Function), Address: uint16(m.Address), Quantity: uint16(m.Quantity)}
 	for i, v := range m.Values {
 		if v > 0xffff {
-			return r, fmt.Errorf("values[%d]: %d is more than a register holds, 0 to 65535", i, v)
+			return r, fmt.Errorf("values[%d]: %d is out of range: a register holds 0 to 65535", i, v)
 		}
 	}
 	switch r.Function {
@@ -177,7 +177,7 @@ func requestOf(m *modbusv1.JudgeRequest) (modbus.Request, error) {
 		}
 	case modbus.ReadCoils, modbus.ReadDiscreteInputs, modbus.ReadHoldingRegisters, modbus.ReadInputRegisters:
 	case modbus.ReadWriteMultipleRegisters:
-		return r, fmt.Errorf("function 23 is a read and a write: ask for 3 and 16")
+		return r, fmt.Errorf("function 23 reads and writes: judge functions 3 and 16 separately")
 	default:
 		return r, nil
 	}

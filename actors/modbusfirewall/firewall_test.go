@@ -69,7 +69,7 @@ func TestJudge(t *testing.T) {
 }
 
 func TestRulesThatCannotBe(t *testing.T) {
-	for rate, want := range map[string]string{"0 in 1m": "what may never happen is denied", "1 in 1x": "no duration", "2000 in 1m": "rate 2000"} {
+	for rate, want := range map[string]string{"0 in 1m": "to forbid it, use action deny", "1 in 1x": "not a duration", "2000 in 1m": "rate 2000"} {
 		cfg := rules()
 		cfg.Rules[1].Rate = rate
 		r := actorstest.New(t).Once()

@@ -40,7 +40,7 @@ func (k *keeper) assemble(cfg *modbusv1.Firewall) ([]*group, error) {
 	var groups []*group
 	for _, d := range cfg.DeadMan {
 		if (d.Unit == "") != (d.Point == "") {
-			return nil, fmt.Errorf("dead-man %s: a unit needs a point, and a point a unit", d.Name)
+			return nil, fmt.Errorf("dead-man %s: unit and point must be set together", d.Name)
 		}
 		g := &group{cfg: d, callers: firewall.NewPatterns(d.Callers), watch: firewall.NewWatch(d.Silence.AsDuration(), time.Now())}
 		if old := named(k.groups, d.Name); old != nil {
@@ -54,7 +54,7 @@ func (k *keeper) assemble(cfg *modbusv1.Firewall) ([]*group, error) {
 			return nil, fmt.Errorf("safe-writes[%d]: give unit, or link and at", i)
 		}
 		if w.Link == "" && w.RestAfterWrite.AsDuration() > 0 {
-			return nil, fmt.Errorf("safe-writes[%d]: rest-after-write goes with link; %s has its own", i, w.Unit)
+			return nil, fmt.Errorf("safe-writes[%d]: rest-after-write is only for link; %s has its own", i, w.Unit)
 		}
 		r, err := requestOf(&modbusv1.JudgeRequest{Function: writeFunction(w), Address: w.Address, Values: w.Values})
 		if err != nil {
@@ -62,7 +62,7 @@ func (k *keeper) assemble(cfg *modbusv1.Firewall) ([]*group, error) {
 		}
 		g := named(groups, w.Group)
 		if g == nil {
-			return nil, fmt.Errorf("safe-writes[%d]: there is no dead-man %q", i, w.Group)
+			return nil, fmt.Errorf("safe-writes[%d]: unknown dead-man group %q", i, w.Group)
 		}
 		s := &safeWrite{unit: w.Unit, link: w.Link, what: fmt.Sprintf("write %s %d", w.Area, w.Address), request: r, rest: w.RestAfterWrite.AsDuration()}
 		if s.link != "" {

@@ -26,9 +26,9 @@ func (k *keeper) recalled(c *actors.Context, m actors.Recalled) {
 		return
 	}
 	if k.lost = ""; !m.Again {
-		k.lost = "which dead-man groups had tripped before this start is not known: " + m.Err.Error()
+		k.lost = "the dead-man groups that tripped before this start are unknown: " + m.Err.Error()
 	}
-	c.Log().Warn("what had tripped before is not known", "err", m.Err, "again", m.Again)
+	c.Log().Warn("the dead-man groups that tripped before are unknown", "err", m.Err, "again", m.Again)
 	if k.recall {
 		c.Last("state/"+c.Name()+"/dead-man", lastWord{})
 	}
@@ -45,7 +45,7 @@ func (k *keeper) known(c *actors.Context, s *modbusv1.DeadManState) {
 	}
 	for _, g := range k.groups {
 		if k.back(g) {
-			k.trip(c, g, "it had tripped before the gateway or this actor was started again")
+			k.trip(c, g, "it had tripped before the gateway or this actor was restarted")
 		}
 	}
 	c.WhenSettled()
@@ -86,7 +86,7 @@ func (k *keeper) note(c *actors.Context) {
 // noted handles the outcome of writing the note.
 func (k *keeper) noted(c *actors.Context, err error) {
 	if err != nil && !k.unnoted {
-		c.Log().Warn("what has tripped could not be written down: it is tried again", "err", err)
+		c.Log().Warn("cannot save which dead-man groups have tripped; trying again", "err", err)
 	}
 	k.unnoted = err != nil
 }

@@ -107,7 +107,7 @@ func TestANoteThatIsDamaged(t *testing.T) {
 	}
 	cell := r.Start(path, modbusfirewall.Kind, guarded(time.Hour))
 	r.Until("it is told", func() bool {
-		return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "had tripped before this start is not known: "+file+".damaged: damaged")
+		return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "that tripped before this start are unknown: "+file+".damaged: damaged")
 	})
 	r.Until("none stands on disk", func() bool { return len(tripped(r)) == 0 })
 	cell.Reconfigure(guarded(100 * time.Millisecond))

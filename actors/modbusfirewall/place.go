@@ -66,12 +66,12 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 			if u != nil {
 				link, at, name = u.Link, u.Unit, w.Unit
 				if u.Firewall != a.Path {
-					found = append(found, past(a.Path, i, w.Unit, "firewall", fmt.Sprintf("calls to %s pass by this firewall, tripped or not", w.Unit)))
+					found = append(found, past(a.Path, i, w.Unit, "firewall", fmt.Sprintf("calls to %s bypass this firewall, even after a trip", w.Unit)))
 				}
 			}
 			for _, g := range all {
 				if cfg, ok := g.Config.(*modbusv1.Gateway); ok && cfg.Firewall != a.Path && leads(cfg, link, at) {
-					found = append(found, past(a.Path, i, g.Path, "firewall", fmt.Sprintf("masters of %s reach %s past this firewall, tripped or not", g.Path, name)))
+					found = append(found, past(a.Path, i, g.Path, "firewall", fmt.Sprintf("masters of %s reach %s without this firewall, even after a trip", g.Path, name)))
 				}
 			}
 		}

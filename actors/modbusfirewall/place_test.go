@@ -23,9 +23,9 @@ func TestWaysPastTheFirewall(t *testing.T) {
 	straight := func(m *modbusv1.Route) *modbusv1.Route { m.Link = link; return m }
 	byName, byPlace := &modbusv1.SafeWrite{Unit: pump}, &modbusv1.SafeWrite{Link: link, At: proto.Uint32(9)}
 	const (
-		calls  = "calls to field/plc/pump pass by this firewall, tripped or not"
-		byUnit = "masters of shared reach field/plc/pump past this firewall, tripped or not"
-		byLink = "masters of shared reach field/plc/link/9 past this firewall, tripped or not"
+		calls  = "calls to field/plc/pump bypass this firewall, even after a trip"
+		byUnit = "masters of shared reach field/plc/pump without this firewall, even after a trip"
+		byLink = "masters of shared reach field/plc/link/9 without this firewall, even after a trip"
 	)
 	for _, c := range []struct {
 		name  string

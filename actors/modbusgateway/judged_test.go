@@ -154,7 +154,7 @@ func TestRefusedWritesAreAudited(t *testing.T) {
 	events, told := 0, 0
 	for told < flood {
 		a := expectAudit(t, audit, linkPath+"/7", "denied")
-		if a.Cause != "the route's mode is read-only" {
+		if a.Cause != "the mode of the route is read-only" {
 			t.Errorf("audited %v", a)
 		}
 		events, told = events+1, told+1+int(a.More)

@@ -85,9 +85,9 @@ func spanOf(r *modbusv1.Route) (first, last, there uint32, err error) {
 	}
 	switch {
 	case (r.Link == "") == (r.To == ""):
-		err = fmt.Errorf("route of unit %d: give link or to, one of them", first)
+		err = fmt.Errorf("route of unit %d: set either link or to", first)
 	case r.To != "" && (last != first || first == 0 || r.Unit != nil):
-		err = fmt.Errorf("route to %s: to leads to one unit, which has its own address: give first from 1 to 255, and neither last nor unit", r.To)
+		err = fmt.Errorf("route to %s: to is for a single unit with its own address: set first from 1 to 255, and neither last nor unit", r.To)
 	case r.To != "" && r.Mode != "" && r.Mode != readWrite:
 		err = fmt.Errorf("route to %s: mode = %q is not allowed with to: the firewall of the unit decides what masters may do", r.To, r.Mode)
 	case r.To != "" && (r.Cache.AsDuration() > 0 || r.Rest.AsDuration() > 0 || r.RestAfterWrite.AsDuration() > 0):
@@ -95,9 +95,9 @@ func spanOf(r *modbusv1.Route) (first, last, there uint32, err error) {
 	case last < first:
 		err = fmt.Errorf("route to %s: last = %d is before first = %d", r.Link, last, first)
 	case there+last-first > 255:
-		err = fmt.Errorf("route to %s: units %d to %d would become %d to %d there, and the highest address is 255", r.Link, first, last, there, there+last-first)
+		err = fmt.Errorf("route to %s: units %d to %d would have the addresses %d to %d there, but the highest address is 255", r.Link, first, last, there, there+last-first)
 	case first == 0 && last > 0:
-		err = fmt.Errorf("route to %s: unit 0 is a broadcast on a serial line: give it a route of its own", r.Link)
+		err = fmt.Errorf("route to %s: unit 0 is the broadcast address: give it a separate route", r.Link)
 	}
 	return first, last, there, err
 }
@@ -154,7 +154,7 @@ func (e *entrance) Handle(dst []byte, q *server.Query) []byte {
 	case r.mode == deny, r.mode == readOnly && q.Write():
 		e.counts.Forbidden.Add(1)
 		if q.Refused == nil {
-			e.refusals.Add(q, r.name, "denied", "the route's mode is "+r.mode)
+			e.refusals.Add(q, r.name, "denied", "the mode of the route is "+r.mode)
 		}
 		return modbus.AppendException(dst, q.PDU[0], modbus.IllegalFunction)
 	case q.Refused != nil:
@@ -178,7 +178,7 @@ func (e *entrance) forward(dst []byte, q *server.Query, r *route) []byte {
 	later := q.Later()
 	if e.post(&asked{route: r, request: forward, waiter: waiter{later: later, request: q.Request}, master: q.Master()}) != nil {
 		e.counts.Busy.Add(1)
-		e.refusals.Add(q, r.name, "failed", "too much to do already")
+		e.refusals.Add(q, r.name, "failed", "too many requests are waiting")
 		later.Refuse(modbus.DeviceBusy)
 	}
 	return dst

@@ -75,13 +75,13 @@ func TestAGuardedUnit(t *testing.T) {
 
 func TestRoutesToUnitsThatCannotBe(t *testing.T) {
 	for want, route := range map[string]*modbusv1.Route{
-		"give link or to, one of them":                     {First: 1},
-		"give link or to":                                  {First: 1, Link: linkPath, To: meterPath},
+		"set either link or to":                            {First: 1},
+		"either link or to":                                {First: 1, Link: linkPath, To: meterPath},
 		"neither last nor unit":                            {First: 1, Last: unit(2), To: meterPath},
 		"the firewall of the unit decides":                 {First: 1, To: meterPath, Mode: "read-only"},
 		"from 1 to 255":                                    {First: 0, To: meterPath},
 		"cache, rest and rest-after-write are not allowed": {First: 1, To: meterPath, Cache: ms(100)},
-		"has its own address: give first":                  {First: 1, To: meterPath, Unit: unit(4)},
+		"with its own address: set first":                  {First: 1, To: meterPath, Unit: unit(4)},
 	} {
 		r := actorstest.New(t).Once()
 		r.Start(path, modbusgateway.Kind, &modbusv1.Gateway{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:0"}}, Routes: []*modbusv1.Route{route}})

@@ -157,7 +157,7 @@ func (g *gateway) refuse(w waiter, code uint8) {
 
 // errBusy is the error of a request that was not sent: it had no turn in time, its master has
 // disconnected, or the queue was full.
-var errBusy = dispatch.NotSent("no turn within patience, or too many requests")
+var errBusy = dispatch.NotSent("not sent within patience, or too many requests are waiting")
 
 // linkError is the error of an Ask to which the actor of a line or link did not reply.
 type linkError struct{ error }

@@ -109,7 +109,7 @@ func (d *Desk) budget(c *actors.Context, m *modbusv1.BudgetRequest) {
 		r.Units = append(r.Units, one)
 	}
 	if m.Like != "" && len(r.Units) == 0 {
-		c.Refuse(actors.Errorf(actors.NotFound, "no unit %q asks anything of %s", m.Like, c.Name()))
+		c.Refuse(actors.Errorf(actors.NotFound, "%s has no unit %q with requests", m.Like, c.Name()))
 		return
 	}
 	c.Reply(r)

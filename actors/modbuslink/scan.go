@@ -39,7 +39,7 @@ func (d *Desk) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 		c.Refuse(err)
 		return
 	case m.Suspend || len(m.Bauds) > 0 || len(m.Parities) > 0:
-		c.Refuse(actors.Errorf(actors.InvalidArgument, "only a serial line has other settings to try, and only with suspend"))
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "suspend, bauds and parities are only for a serial line"))
 		return
 	}
 	h := &hunt{sweep: scan.New(cfg), caller: c.Take(), post: c.Post(), others: d.carried()}
@@ -77,7 +77,7 @@ func (d *Desk) step(c *actors.Context, h *hunt) {
 		h.result = &a.Results[0]
 		if h.post(Step{h}) != nil {
 			d.hunts--
-			h.caller.Refuse(actors.Errorf(actors.ResourceExhausted, "too much waits for the line already"))
+			h.caller.Refuse(actors.Errorf(actors.ResourceExhausted, "too many requests are waiting for the line"))
 		}
 	})
 }
@@ -112,7 +112,7 @@ func (d *Desk) heard(c *actors.Context, h *hunt) bool {
 // stop ends a scan whose caller has gone.
 func (d *Desk) stop(h *hunt) {
 	d.hunts--
-	h.caller.Refuse(actors.Errorf(actors.Aborted, "the caller has gone"))
+	h.caller.Refuse(actors.Errorf(actors.Aborted, "the caller disconnected"))
 }
 
 // Scanning reports whether a scan is running between the polls.
@@ -124,7 +124,7 @@ func SweepOf(m *modbusv1.ScanRequest) (scan.Config, error) {
 	cfg := scan.Config{Wait: m.Wait.AsDuration()}
 	for _, u := range m.Units {
 		if u > 255 {
-			return cfg, actors.Errorf(actors.InvalidArgument, "units: %d is no unit address, 0 to 255", u)
+			return cfg, actors.Errorf(actors.InvalidArgument, "units: %d is not a unit address from 0 to 255", u)
 		}
 		cfg.Units = append(cfg.Units, uint8(u))
 	}

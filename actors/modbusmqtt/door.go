@@ -124,7 +124,7 @@ func (d *door) start(c *actors.Context) error {
 // sides checks that exactly one of broker and url is given.
 func (d *door) sides() error {
 	if (d.cfg.Broker != "") == (d.cfg.Url != "") {
-		return errors.New("give either broker, an mqtt-broker of this gateway, or url, an outside one")
+		return errors.New("set either broker, an mqtt-broker of this gateway, or url, an external one")
 	}
 	return nil
 }
@@ -135,7 +135,7 @@ func (d *door) place() error {
 	for i, t := range d.cfg.Targets {
 		at := target{teltonika.Target{Device: t.Device}, uint8(t.Slave)}
 		if (t.Address == "") == (t.Device == "") {
-			return fmt.Errorf("targets[%d]: give either address or device", i)
+			return fmt.Errorf("targets[%d]: set either address or device", i)
 		}
 		if t.Address != "" {
 			var ok bool
@@ -144,7 +144,7 @@ func (d *door) place() error {
 			}
 		}
 		if other, twice := d.targets[at]; twice {
-			return fmt.Errorf("targets[%d]: slave %d there is %s already", i, t.Slave, other)
+			return fmt.Errorf("targets[%d]: slave %d of this address is already used by %s", i, t.Slave, other)
 		}
 		d.targets[at] = t.Unit
 	}

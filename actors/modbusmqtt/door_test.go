@@ -233,11 +233,11 @@ func TestTheBrokerComesBack(t *testing.T) {
 
 func TestConfigsThatCannotWork(t *testing.T) {
 	for want, cfg := range map[string]*modbusv1.ModbusMqtt{
-		"give either broker":                {},
-		"give either broker, an":            {Broker: "edge/broker", Url: "tcp://x:1"},
-		"targets[0]: give either":           {Broker: "edge/broker", Targets: []*modbusv1.MqttTarget{{Unit: "a"}}},
-		"is not host:port":                  {Broker: "edge/broker", Targets: []*modbusv1.MqttTarget{{Unit: "a", Address: "x"}}},
-		"targets[1]: slave 1 there is a al": {Broker: "edge/broker", Targets: []*modbusv1.MqttTarget{{Unit: "a", Address: "x:1", Slave: 1}, {Unit: "b", Address: "X:1", Slave: 1}}},
+		"set either broker":      {},
+		"set either broker, an":  {Broker: "edge/broker", Url: "tcp://x:1"},
+		"targets[0]: set either": {Broker: "edge/broker", Targets: []*modbusv1.MqttTarget{{Unit: "a"}}},
+		"is not host:port":       {Broker: "edge/broker", Targets: []*modbusv1.MqttTarget{{Unit: "a", Address: "x"}}},
+		"targets[1]: slave 1 of this address is already used by a": {Broker: "edge/broker", Targets: []*modbusv1.MqttTarget{{Unit: "a", Address: "x:1", Slave: 1}, {Unit: "b", Address: "X:1", Slave: 1}}},
 	} {
 		r := actorstest.New(t).Once()
 		r.Start(doorPath, modbusmqtt.Kind, cfg)

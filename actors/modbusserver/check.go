@@ -32,7 +32,7 @@ func checkPoint(p *modbusv1.ServedPoint, cfg *modbusv1.Server) error {
 	case err != nil:
 		return err
 	case q.Bits() && p.Type != "" && p.Type != points.Bool:
-		return fmt.Errorf("area %s holds single bits and cannot be %s: leave type out, or take holding or input", p.Area, p.Type)
+		return fmt.Errorf("area %s holds single bits and cannot be %s: leave type out, or use area holding or input", p.Area, p.Type)
 	}
 	return q.Check()
 }
@@ -73,12 +73,12 @@ func unwritable(u *modbusv1.Unit, p *modbusv1.ServedPoint) string {
 	}
 	for _, q := range u.Points {
 		if q.Name == p.Point && (q.Area == points.Input || q.Area == points.DiscreteInput) {
-			return fmt.Sprintf("%q has %q in area %s, which cannot be written", p.From, q.Name, q.Area)
+			return fmt.Sprintf("%q has point %q in area %s, which cannot be written", p.From, q.Name, q.Area)
 		}
 	}
 	for _, d := range u.Derived {
 		if d.Name == p.Point {
-			return fmt.Sprintf("%q computes %q, which cannot be written", p.From, d.Name)
+			return fmt.Sprintf("%q computes point %q, which cannot be written", p.From, d.Name)
 		}
 	}
 	return ""

@@ -149,7 +149,7 @@ func (s *stock) deliver(c *actors.Context, m actors.Delivery, now time.Time) {
 	}
 	if err := s.image.Update(s.news); err != nil && !s.spoke {
 		s.spoke = true
-		c.Log().Warn("a value does not fit into its registers and counts as missing; later ones are not reported", "err", err)
+		c.Log().Warn("a value does not fit into its registers and is treated as missing; further ones are not logged", "err", err)
 	}
 }
 

@@ -345,8 +345,8 @@ func TestPointsThatTheirUnitLacks(t *testing.T) {
 	}
 	want := []string{
 		`scada points[5].point "f/meter" has no point "voltag", did you mean "voltage"?`,
-		`scada points[6].writable "f/meter" has "voltage" in area input, which cannot be written`,
-		`scada points[7].writable "f/meter" computes "power", which cannot be written`,
+		`scada points[6].writable "f/meter" has point "voltage" in area input, which cannot be written`,
+		`scada points[7].writable "f/meter" computes point "power", which cannot be written`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -356,7 +356,7 @@ func TestPointsThatTheirUnitLacks(t *testing.T) {
 func TestConfigsThatCannotBe(t *testing.T) {
 	tcp := []*modbusv1.TcpDoor{{Listen: "127.0.0.1:0"}}
 	for name, cfg := range map[string]*modbusv1.Server{
-		"no way in":      {},
+		"no listener":    {},
 		"outside":        {Tcp: []*modbusv1.TcpDoor{{Listen: ":0"}}},
 		"overlap":        {Tcp: tcp, Points: []*modbusv1.ServedPoint{{From: "a", Point: "a", Address: 0, Type: "int32"}, {From: "a", Point: "b", Address: 1}}},
 		"no order":       {Tcp: tcp, Points: []*modbusv1.ServedPoint{{From: "a", Point: "a", Order: "aaaa", Type: "int32"}}},

@@ -35,7 +35,7 @@ func beside(all []schemas.Actor) []schemas.Finding {
 		if other := first[at]; other != "" {
 			found = append(found, schemas.Finding{Actor: a.Path, Beside: other, Violation: schemas.Violation{
 				Field: "unit", Other: "unit", Warning: true,
-				Message: fmt.Sprintf("%q is unit %d of %q as well: one actor polls a device with fewer requests, and two devices need two addresses", other, cfg.Unit, cfg.Link),
+				Message: fmt.Sprintf("%q is also unit %d of %q: use one actor for one device, or give two devices different addresses", other, cfg.Unit, cfg.Link),
 			}})
 			continue
 		}
@@ -48,7 +48,7 @@ func beside(all []schemas.Actor) []schemas.Finding {
 // Line §2.2).
 func unanswered(unit uint32) string {
 	if unit == 0 {
-		return "0 is a broadcast on a serial line and nobody answers it: 1 to 247, or no points"
+		return "0 is the broadcast address of a serial line, which no device answers: set 1 to 247, or no points"
 	}
-	return fmt.Sprintf("%d is reserved on a serial line and no device answers it: 1 to 247", unit)
+	return fmt.Sprintf("%d is reserved on a serial line: set 1 to 247", unit)
 }

@@ -76,7 +76,7 @@ func crowded(all []schemas.Actor) (found []schemas.Finding) {
 		if b.Share > budget.Full {
 			found = append(found, p.tooMuch(b, p.sure, "", false))
 		} else if b = budget.Compute(p.line, p.units); b.Share > budget.Full {
-			found = append(found, p.tooMuch(b, p.units, fmt.Sprintf(" if they take %s to answer, as is assumed of units without latency", assumed), true))
+			found = append(found, p.tooMuch(b, p.units, fmt.Sprintf(" if each answer takes %s, which is assumed without latency", assumed), true))
 		}
 	}
 	return found
@@ -86,7 +86,7 @@ func crowded(all []schemas.Actor) (found []schemas.Finding) {
 func (p *planned) tooMuch(b budget.Budget, units []budget.Unit, assuming string, warning bool) schemas.Finding {
 	f := schemas.Finding{Actor: p.actor.Path, Violation: schemas.Violation{Warning: warning}}
 	advice, unit := p.advice(units)
-	f.Message = fmt.Sprintf("the polls of %s need %s of its time (%s)%s; overload = \"allow\" has the slowest wait; %s",
+	f.Message = fmt.Sprintf("the polls of %s need %s of its time (%s)%s; %s; with overload = \"allow\" the slowest polls wait instead",
 		counted(len(b.Units)), percent(b.Share), largest(b), assuming, advice)
 	if unit != "" {
 		f.Beside, f.Other = unit, "every"
@@ -99,7 +99,7 @@ func (p *planned) hurried(b budget.Budget) (found []schemas.Finding) {
 	for _, u := range b.Units {
 		if u.Own > budget.Full && b.Share <= budget.Full {
 			found = append(found, schemas.Finding{Actor: u.Name, Violation: schemas.Violation{Field: "rest", Message: fmt.Sprintf(
-				"its requests and the pauses of %s after them need %s of its time: intervals %.3g times as long would fit", u.Rest, percent(u.Own), budget.FitUnit(u))}})
+				"its requests and the pauses of %s after them need %s of its time: make its intervals %.3g times as long", u.Rest, percent(u.Own), budget.FitUnit(u))}})
 		}
 	}
 	return found
@@ -110,7 +110,7 @@ func (p *planned) advice(units []budget.Unit) (text, unit string) {
 	if faster := p.faster(units); faster > 0 {
 		text = fmt.Sprintf("baud = %d, or ", faster)
 	}
-	text = "what would fit: " + text
+	text = "these would fit: " + text
 	a, ok := budget.Fit(p.line, units)
 	every := schemas.DurationText(a.Every)
 	switch {

@@ -59,7 +59,7 @@ func TestWhatCannotFitIsFoundBesideItsLine(t *testing.T) {
 		{"it does not", []schemas.Actor{serial(asIs), polling(7, 100, 5, nothing), polling(8, 1000, 1, nothing)}, false,
 			[]string{"f/line", "the polls of 2 units need 1", "f/meter-7 1", `overload = "allow"`, "baud = 19200", `every = "150ms" of f/meter-7`}},
 		{"it is allowed", []schemas.Actor{serial(func(l *modbusv1.SerialLine) { l.Overload = "allow" }), polling(7, 10, 5, nothing)}, false, nil},
-		{"by what is assumed", []schemas.Actor{serial(asIs), polling(7, 100, 3, nothing)}, true, []string{"if they take 20ms to answer"}},
+		{"by what is assumed", []schemas.Actor{serial(asIs), polling(7, 100, 3, nothing)}, true, []string{"if each answer takes 20ms"}},
 		{"by what is said", []schemas.Actor{serial(asIs), polling(7, 300, 3, slow)}, false, []string{"need 126 %", "f/meter-7"}},
 		{"a group without interval", []schemas.Actor{serial(asIs), polling(7, 1000, 3, untimed), polling(8, 1000, 1, nothing)}, false, nil},
 		{"a group", []schemas.Actor{serial(asIs), polling(7, 1000, 3, grouped)}, false, []string{`every = "30ms" of group "fast" of f/meter-7`}},

@@ -55,7 +55,7 @@ func each(err error) []error {
 // checkBit refuses a type that only registers can have. A coil or discrete input is always a bool.
 func checkBit(p *modbusv1.Point) error {
 	if bits := p.Area == "coil" || p.Area == "discrete-input"; bits && p.Type != "" && p.Type != "bool" {
-		return fmt.Errorf("point %q: area %s holds single bits and cannot be %s: leave type out, or take holding or input", p.Name, p.Area, p.Type)
+		return fmt.Errorf("point %q: area %s holds single bits and cannot be %s: leave type out, or use area holding or input", p.Name, p.Area, p.Type)
 	}
 	return nil
 }

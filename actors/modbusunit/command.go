@@ -113,7 +113,7 @@ func (u *unit) refusal(r modbus.Request, res *dispatch.Result) error {
 	case errors.Is(res.Err, modbus.ErrOwed):
 		return say(actors.DeadlineExceeded, "not sent: "+modbus.ErrOwed.Error())
 	case modbus.NotSent(res.Err) && errors.Is(res.Err, modbus.ErrCorrupt):
-		return say(actors.Unavailable, "not sent: the line is not silent")
+		return say(actors.Unavailable, "not sent: the line is noisy")
 	case modbus.NotSent(res.Err) && errors.Is(res.Err, modbus.ErrTimeout):
 		return say(actors.DeadlineExceeded, "not sent: the line was busy for too long")
 	case res.Outcome == schedule.NoAnswer && !modbus.LinkLost(res.Err), errors.Is(res.Err, context.DeadlineExceeded):

@@ -94,12 +94,12 @@ func TestCommandsAreRefusedClearly(t *testing.T) {
 		want   string
 	}{
 		"no such register": {"ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 5000}, "failed_precondition: unit 7: exception 2: illegal data address"},
-		"beyond the end":   {"ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 65535, Quantity: 2}, "invalid_argument: unit 7: read holding registers 65535+2: 65535+2 goes beyond address 65535"},
-		"too large":        {"WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(0), Values: []uint32{70000}}, "invalid_argument: values[0]: 70000 is more than a register holds, 0 to 65535"},
-		"no such point":    {"WritePoint", &modbusv1.WritePointRequest{Point: "x", Value: &modbusv1.WritePointRequest_Number{}}, `not_found: there is no point "x"`},
-		"mistyped point":   {"WritePoint", &modbusv1.WritePointRequest{Point: "powr", Value: &modbusv1.WritePointRequest_Number{}}, `not_found: there is no point "powr", did you mean "power"?`},
+		"beyond the end":   {"ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 65535, Quantity: 2}, "invalid_argument: unit 7: read holding registers 65535+2: 65535+2 ends beyond address 65535"},
+		"too large":        {"WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(0), Values: []uint32{70000}}, "invalid_argument: values[0]: 70000 is out of range: a register holds 0 to 65535"},
+		"no such point":    {"WritePoint", &modbusv1.WritePointRequest{Point: "x", Value: &modbusv1.WritePointRequest_Number{}}, `not_found: unknown point "x"`},
+		"mistyped point":   {"WritePoint", &modbusv1.WritePointRequest{Point: "powr", Value: &modbusv1.WritePointRequest_Number{}}, `not_found: unknown point "powr", did you mean "power"?`},
 		"read only":        {"WritePoint", &modbusv1.WritePointRequest{Point: "limit", Value: &modbusv1.WritePointRequest_Number{}}, "invalid_argument: point limit is in area input, which cannot be written"},
-		"no value":         {"WritePoint", &modbusv1.WritePointRequest{Point: "power"}, "invalid_argument: no value: give one of number, integer, unsigned, flag or text"},
+		"no value":         {"WritePoint", &modbusv1.WritePointRequest{Point: "power"}, "invalid_argument: value is missing: set one of number, integer, unsigned, flag or text"},
 		"out of range":     {"WritePoint", &modbusv1.WritePointRequest{Point: "power", Value: &modbusv1.WritePointRequest_Number{Number: 1e6}}, "invalid_argument: "},
 	} {
 		t.Run(name, func(t *testing.T) {

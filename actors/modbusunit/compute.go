@@ -31,9 +31,9 @@ func (t *table) link() error {
 		by := t.find(p.ScaleFrom)
 		switch {
 		case by < 0:
-			wrong = append(wrong, &fault{p.Name, false, fmt.Errorf("point %q: there is no point %q in its scan group to take the scale from", p.Name, p.ScaleFrom)})
+			wrong = append(wrong, &fault{p.Name, false, fmt.Errorf("point %q: scale-from: its scan group has no point %q", p.Name, p.ScaleFrom)})
 		case t.points[by].ScaleFrom != "" || t.kind(by) != numbers:
-			wrong = append(wrong, &fault{p.Name, false, fmt.Errorf("point %q: %q cannot be a scale, a plain number can", p.Name, p.ScaleFrom)})
+			wrong = append(wrong, &fault{p.Name, false, fmt.Errorf("point %q: scale-from: point %q must be a number without scale", p.Name, p.ScaleFrom)})
 		}
 		t.scaled = append(t.scaled, scaling{i, by})
 	}
@@ -48,7 +48,7 @@ func (t *table) derive() (wrong []error) {
 	names := make([]string, len(t.derived))
 	for i, d := range t.derived {
 		if t.find(d.Name) >= 0 {
-			wrong = append(wrong, &fault{d.Name, true, fmt.Errorf("point %q: there is a point of this name already", d.Name)})
+			wrong = append(wrong, &fault{d.Name, true, fmt.Errorf("point %q: the name is already used", d.Name)})
 		}
 		names[i] = d.Name
 	}

@@ -68,7 +68,7 @@ func TestTheFirewallDecides(t *testing.T) {
 			&modbusv1.Audited{Function: 22, Address: proto.Uint32(3), Values: u(0xfffd, 0), Outcome: "verified", Rule: "bit", Before: u(3), After: u(1)}, 1},
 		{"coils", "WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(4), Values: []bool{false, true}}, "",
 			&modbusv1.Audited{Function: 15, Address: proto.Uint32(4), Values: u(0, 1), Outcome: "verified", Rule: "coil", Before: u(1, 0), After: u(0, 1)}, -1},
-		{"not to be read", "WriteRegisters", writing(5000, 1), "failed_precondition: unit 7: not sent: what rule gone wants read back cannot be read: exception 2",
+		{"not to be read", "WriteRegisters", writing(5000, 1), "failed_precondition: unit 7: not sent: rule gone requires a read-back, but the registers cannot be read: exception 2",
 			&modbusv1.Audited{Function: 6, Address: proto.Uint32(5000), Values: u(1), Outcome: "failed", Rule: "gone"}, -1},
 		{"refused by the unit", "WriteRegisters", writing(6000, 1), "failed_precondition: unit 7: exception 2",
 			&modbusv1.Audited{Function: 6, Address: proto.Uint32(6000), Values: u(1), Outcome: "refused", Rule: "refused"}, -1},

@@ -38,7 +38,7 @@ func (u *unit) identifyFrom(c *actors.Context, category, first uint8, answer *mo
 		case !id.More || category == modbus.OneObject:
 			c.Reply(answer)
 		case id.Next <= last:
-			c.Refuse(actors.Errorf(actors.FailedPrecondition, "unit %d: its identification goes from object %d back to %d", u.cfg.Unit, last, id.Next))
+			c.Refuse(actors.Errorf(actors.FailedPrecondition, "unit %d: its device identification loops from object %d back to %d", u.cfg.Unit, last, id.Next))
 		default:
 			u.identifyFrom(c, category, id.Next, answer)
 		}

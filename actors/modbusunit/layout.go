@@ -78,7 +78,7 @@ func recipesOf(cfg *modbusv1.Unit) ([]groupRecipe, error) {
 	all := []groupRecipe{{recipe{limits: limits, report: cfg.Report}, own, cfg.Every.AsDuration()}}
 	for _, g := range cfg.Groups {
 		if g.Name == own {
-			return nil, fmt.Errorf("a scan group cannot be called %q: points without a group are published under this name", own)
+			return nil, fmt.Errorf("a scan group must not have the name %q: it is reserved for points without a group", own)
 		}
 		r := cfg.Report
 		if g.Report != nil {
@@ -97,14 +97,14 @@ func recipesOf(cfg *modbusv1.Unit) ([]groupRecipe, error) {
 	for _, p := range cfg.Points {
 		g := of(p.Group)
 		if g == nil {
-			return nil, &fault{p.Name, false, fmt.Errorf("point %s: there is no scan group %q", p.Name, p.Group)}
+			return nil, &fault{p.Name, false, fmt.Errorf("point %s: unknown scan group %q", p.Name, p.Group)}
 		}
 		g.config = append(g.config, p)
 	}
 	for _, d := range cfg.Derived {
 		g := of(d.Group)
 		if g == nil {
-			return nil, &fault{d.Name, true, fmt.Errorf("point %s: there is no scan group %q", d.Name, d.Group)}
+			return nil, &fault{d.Name, true, fmt.Errorf("point %s: unknown scan group %q", d.Name, d.Group)}
 		}
 		g.derived = append(g.derived, d)
 	}
@@ -118,7 +118,7 @@ func recipesOf(cfg *modbusv1.Unit) ([]groupRecipe, error) {
 func alone(all []groupRecipe) error {
 	for _, g := range all {
 		if len(g.config) == 0 && len(g.derived) > 0 {
-			return &fault{g.derived[0].Name, true, fmt.Errorf("point %q: there is no point to compute it from in its scan group", g.derived[0].Name)}
+			return &fault{g.derived[0].Name, true, fmt.Errorf("point %q: its scan group has no point to compute it from", g.derived[0].Name)}
 		}
 	}
 	return nil

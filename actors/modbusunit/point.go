@@ -53,7 +53,7 @@ func finishOf(p *modbusv1.Point) (*points.Finish, error) {
 		raw, cause, _ := strings.Cut(text, "=")
 		n, err := strconv.ParseUint(raw, 0, 64)
 		if err != nil {
-			return nil, fmt.Errorf("absent %q: %q is no raw value of up to 64 bits", text, raw)
+			return nil, fmt.Errorf("absent %q: %q is not a raw value of up to 64 bits", text, raw)
 		}
 		f.Absent = append(f.Absent, points.Sentinel{Raw: n, Cause: cause})
 	}
@@ -84,11 +84,11 @@ func labelsOf(texts []string) ([]points.Label, error) {
 		number, name, ok := strings.Cut(text, "=")
 		n, err := strconv.ParseInt(number, 10, 64)
 		if !ok || err != nil {
-			return nil, fmt.Errorf("label %q does not begin with a number and =", text)
+			return nil, fmt.Errorf("label %q must begin with a number and =, like 1=running", text)
 		}
 		for _, l := range labels {
 			if l.Value == n {
-				return nil, fmt.Errorf("label %q: %d is called %q already", text, n, l.Text)
+				return nil, fmt.Errorf("label %q: %d already has the label %q", text, n, l.Text)
 			}
 		}
 		labels = append(labels, points.Label{Value: n, Text: name})

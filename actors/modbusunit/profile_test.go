@@ -162,19 +162,19 @@ func TestUnitsOverrideProfiles(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	for name, test := range map[string]struct{ profile, settings, want string }{
-		"unknown profile":  {"", "profile = \"eastron-sdm63\"\n", `plant.toml:10: field.plant.meter.profile: there is no profiles/eastron-sdm63.toml beside the config file, and none is built in, did you mean "eastron-sdm630"?`},
+		"unknown profile":  {"", "profile = \"eastron-sdm63\"\n", `plant.toml:10: field.plant.meter.profile: there is no profiles/eastron-sdm63.toml beside the config file, and no built-in profile of this name, did you mean "eastron-sdm630"?`},
 		"unknown key":      {"vendor = \"V\"\nmodel = \"M\"\nsource = \"S\"\npoints = [\n{ name = \"a\", adress = 1 },\n]\n", "", `x.toml:5: points[0].adress: unknown key, did you mean "address"?`},
 		"no source":        {"vendor = \"V\"\nmodel = \"M\"\n", "", "x.toml:1: source: is required"},
 		"point in profile": {"vendor = \"V\"\nmodel = \"M\"\nsource = \"S\"\npoints = [\n{ name = \"a\", address = 1 },\n{ name = \"b\", address = 1, type = \"string\" },\n]\n", "", `x.toml:6: points[1]: point "b": length 0 of string is outside 1 to 125 registers`},
-		"no such point":    {"", "points = [{ name = \"a\", address = 1 }]\n[[field.plant.meter.derived]]\nname = \"d\"\nexpression = \"a + b\"\n", `plant.toml:13: field.plant.meter.derived[0].expression: point "d": "a + b": there is no point "b" to compute with`},
-		"circle":           {"", "points = [{ name = \"a\", address = 1 }]\nderived = [\n{ name = \"d\", expression = \"e\" },\n{ name = \"e\", expression = \"a + d\" }]\n", `plant.toml:12: field.plant.meter.derived[0].expression: points are computed from each other in a circle: d from e from d`},
+		"no such point":    {"", "points = [{ name = \"a\", address = 1 }]\n[[field.plant.meter.derived]]\nname = \"d\"\nexpression = \"a + b\"\n", `plant.toml:13: field.plant.meter.derived[0].expression: point "d": "a + b": there is no point "b" for this expression`},
+		"circle":           {"", "points = [{ name = \"a\", address = 1 }]\nderived = [\n{ name = \"d\", expression = \"e\" },\n{ name = \"e\", expression = \"a + d\" }]\n", `plant.toml:12: field.plant.meter.derived[0].expression: points are computed from each other in a cycle: d from e from d`},
 		"all at once": {"", "points = [{ name = \"a\", address = 1, scale-from = \"sf\" }]\nderived = [\n{ name = \"d\", expression = \"b\" },\n{ name = \"e\", expression = \"d +\" },\n]\n",
-			"points[0]: point \"a\": there is no point \"sf\" in its scan group to take the scale from\nplant.toml:12: field.plant.meter.derived[0].expression: point \"d\": \"b\": there is no point \"b\" to compute with\n" +
+			"points[0]: point \"a\": scale-from: its scan group has no point \"sf\"\nplant.toml:12: field.plant.meter.derived[0].expression: point \"d\": \"b\": there is no point \"b\" for this expression\n" +
 				"plant.toml:13: field.plant.meter.derived[1].expression: point \"e\": "},
-		"truth as number": {"", "points = [{ name = \"a\", address = 1, type = \"bool\" }]\nderived = [{ name = \"d\", expression = \"a * 2\" }]\n", `"a * 2" computes with true or false as with a number`},
-		"no scale":        {"", "points = [{ name = \"a\", address = 1, scale-from = \"sf\" }]\n", `plant.toml:10: field.plant.meter.points[0]: point "a": there is no point "sf" in its scan group to take the scale from`},
-		"wide sentinel":   {"", "points = [{ name = \"a\", address = 1, absent = [\"0x10000\"] }]\n", `absent pattern 0x10000 is wider than uint16`},
-		"hole":            {"", "holes = [\"holding 5-3\"]\n", "hole 5 to 3 of holding ends before it starts"},
+		"truth as number": {"", "points = [{ name = \"a\", address = 1, type = \"bool\" }]\nderived = [{ name = \"d\", expression = \"a * 2\" }]\n", `"a * 2" uses true or false as a number`},
+		"no scale":        {"", "points = [{ name = \"a\", address = 1, scale-from = \"sf\" }]\n", `plant.toml:10: field.plant.meter.points[0]: point "a": scale-from: its scan group has no point "sf"`},
+		"wide sentinel":   {"", "points = [{ name = \"a\", address = 1, absent = [\"0x10000\"] }]\n", `absent value 0x10000 does not fit into type uint16`},
+		"hole":            {"", "holes = [\"holding 5-3\"]\n", "hole 5 to 3 of area holding ends before it starts"},
 		"group":           {"", "points = [{ name = \"a\", address = 1, group = \"fats\" }]\n[[field.plant.meter.groups]]\nname = \"fast\"\nevery = \"1s\"\n", `plant.toml:10: field.plant.meter.points[0].group: "fats" is not in groups`},
 	} {
 		t.Run(name, func(t *testing.T) {

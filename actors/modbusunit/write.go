@@ -29,7 +29,7 @@ func packed(field string, values []uint32) ([]byte, error) {
 	data := make([]byte, 0, 2*len(values))
 	for i, v := range values {
 		if v > 0xffff {
-			return nil, actors.Errorf(actors.InvalidArgument, "%s[%d]: %d is more than a register holds, 0 to 65535", field, i, v)
+			return nil, actors.Errorf(actors.InvalidArgument, "%s[%d]: %d is out of range: a register holds 0 to 65535", field, i, v)
 		}
 		data = binary.BigEndian.AppendUint16(data, uint16(v))
 	}
@@ -78,7 +78,7 @@ func (u *unit) writePoint(c *actors.Context, m *modbusv1.WritePointRequest) {
 	v, ok := valueOf(m)
 	switch {
 	case !ok:
-		c.Refuse(actors.Errorf(actors.InvalidArgument, "no value: give one of number, integer, unsigned, flag or text"))
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "value is missing: set one of number, integer, unsigned, flag or text"))
 	case !p.Writable():
 		c.Refuse(actors.Errorf(actors.InvalidArgument, "point %s is in area %s, which cannot be written", p.Name, p.Area))
 	case p.Partial():
@@ -116,7 +116,7 @@ func (u *unit) target(name string) (points.Point, error) {
 			names = append(names, p.Name)
 		}
 	}
-	return points.Point{}, actors.Errorf(actors.NotFound, "there is no point %q%s", name, schemas.DidYouMean(name, names))
+	return points.Point{}, actors.Errorf(actors.NotFound, "unknown point %q%s", name, schemas.DidYouMean(name, names))
 }
 
 func valueOf(m *modbusv1.WritePointRequest) (points.Value, bool) {

@@ -63,7 +63,7 @@ func (b *bridge) Receive(c *actors.Context, msg any) error {
 	case actors.Started:
 		return b.start(c)
 	case actors.Stopped:
-		b.silence(c, "the bridge is down")
+		b.silence(c, "the bridge is not running")
 		b.tell(c, "offline") // a regular DISCONNECT does not publish the will
 	case dial:
 		b.dial(c)
@@ -159,7 +159,7 @@ func (b *bridge) failed(c *actors.Context, m actors.Failed) error {
 		b.deafen(c, why)
 	case *mqtt.Say:
 		b.meter.refused++
-		c.Log().Debug("not taken by the broker of this gateway", "topic", of.Topic, "err", m.Err)
+		c.Log().Debug("not accepted by the broker of this gateway", "topic", of.Topic, "err", m.Err)
 	case stated:
 		c.After(stateAgain, restate(of))
 	default: // of a worker; workers report their errors otherwise

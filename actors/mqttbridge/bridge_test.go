@@ -465,7 +465,7 @@ func TestABrokerThatIsHalfOpen(t *testing.T) {
 	s.connected()
 	close(stall)
 	s.Until("given up", func() bool { return s.bridge.State() == actors.Unreachable })
-	if cause := s.bridge.Health().Cause; !strings.Contains(cause, "silent") {
+	if cause := s.bridge.Health().Cause; !strings.Contains(cause, "no longer answers") {
 		t.Error(cause)
 	}
 }
@@ -499,14 +499,14 @@ func TestConfigsThatCannotWork(t *testing.T) {
 	alone.Broker = ""
 	for want, cfg := range map[string]*mqttv1.Bridge{
 		"is not the last level":                 out(&mqttv1.BridgeOut{Topic: "#/a"}),
-		"shares its level":                      out(&mqttv1.BridgeOut{Topic: "#", LocalPrefix: "data/", RemotePrefix: "x"}),
-		"for topics of the gateway":             out(&mqttv1.BridgeOut{Topic: "cmd/#"}),
+		"must be a whole level":                 out(&mqttv1.BridgeOut{Topic: "#", LocalPrefix: "data/", RemotePrefix: "x"}),
+		"matches topics of the gateway":         out(&mqttv1.BridgeOut{Topic: "cmd/#"}),
 		"begins with a wildcard":                out(&mqttv1.BridgeOut{Topic: "#"}),
-		"topics of out[0] are among these":      out(&mqttv1.BridgeOut{Topic: "data/#"}, &mqttv1.BridgeOut{Topic: "data/field/#"}),
-		"give broker: these are topics":         alone,
+		"the topics overlap with out[0]":        out(&mqttv1.BridgeOut{Topic: "data/#"}, &mqttv1.BridgeOut{Topic: "data/field/#"}),
+		"broker is missing: topics of clients":  alone,
 		"with session-expiry a broker may take": {Url: "tcp://x:1", SessionExpiry: durationpb.New(3.6e12), Out: []*mqttv1.BridgeOut{{Topic: "data/#", Qos: 2}}},
-		"what out[0] sends would come in":       loop,
-		"for topics of the gateway: in":         {Url: "tcp://x:1", Broker: brokerPath, In: []*mqttv1.BridgeIn{{Topic: "data/#"}}},
+		"messages of out[0] would come in":      loop,
+		"matches topics of the gateway: in":     {Url: "tcp://x:1", Broker: brokerPath, In: []*mqttv1.BridgeIn{{Topic: "data/#"}}},
 	} {
 		want, _, _ = strings.Cut(want, ": in")
 		r := actorstest.New(t).Once()

@@ -88,7 +88,7 @@ func (b *bridge) connected(c *actors.Context, k *mqttclient.Client) error {
 	b.link.dialing = false
 	b.link.client = k
 	if !k.Open() { // its end was reported before its beginning
-		b.lost(c, lost{b.link.number, errors.New("the connection was lost at once")})
+		b.lost(c, lost{b.link.number, errors.New("the connection was lost immediately")})
 		return nil
 	}
 	b.link.failed, b.link.since = 0, time.Now()

@@ -131,7 +131,7 @@ func (b *bridge) kept(c *actors.Context, m actors.Kept) {
 	}
 	if o.fault != "" {
 		if n := b.meter.dropped - o.before; n > 0 {
-			c.Log().Warn("messages were dropped while the disk took none", "messages", n, "why", o.fault)
+			c.Log().Warn("messages were dropped because the disk could not be written", "messages", n, "why", o.fault)
 		}
 		o.fault = ""
 		b.judge(c)

@@ -114,7 +114,7 @@ func twice(list string, i int, overlap bool) error {
 	if !overlap {
 		return nil
 	}
-	return fmt.Errorf("topics of %s[%d] are among these: a message would come twice", list, i)
+	return fmt.Errorf("the topics overlap with %s[%d]: a message would arrive twice", list, i)
 }
 
 // loops returns an error for topics that would go out, come in again and be taken for new messages.
@@ -122,7 +122,7 @@ func loops(version string, out int, overlap bool) error {
 	if !overlap || version != "3.1.1" {
 		return nil
 	}
-	return fmt.Errorf("what out[%d] sends would come in again: take version = \"5\", by which a broker does not send back, or another remote-prefix", out)
+	return fmt.Errorf("messages of out[%d] would come in again: set version = \"5\", with which the broker does not send them back, or another remote-prefix", out)
 }
 
 func (r *outRoute) check(broker string) error {
@@ -130,7 +130,7 @@ func (r *outRoute) check(broker string) error {
 		return err
 	}
 	if strings.HasPrefix(r.RemoteFilter(), "$") {
-		return fmt.Errorf("%q is for topics of the outside broker itself", r.RemoteFilter())
+		return fmt.Errorf("%q matches topics of the external broker itself", r.RemoteFilter())
 	}
 	if r.ours() {
 		return nil
@@ -139,7 +139,7 @@ func (r *outRoute) check(broker string) error {
 		return err
 	}
 	if broker == "" {
-		return errors.New("give broker: these are topics of clients, which the gateway's own broker hears")
+		return errors.New("broker is missing: topics of clients are received through a broker of this gateway")
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func (r *inRoute) check(broker string) error {
 		return err
 	}
 	if broker == "" {
-		return errors.New("give broker: the mqtt-broker of this gateway where this is to be published")
+		return errors.New("broker is missing: name the mqtt-broker of this gateway to publish these messages")
 	}
 	return mqtt.CheckForeign(r.LocalFilter())
 }

@@ -222,7 +222,7 @@ func (b *bridge) heard(c *actors.Context, m words) {
 	b.meter.sent(sent)
 	b.meter.refused += uint64(refused)
 	if len(m.all) == 0 {
-		err = fmt.Errorf("it takes messages and has acknowledged none for %s", m.waited)
+		err = fmt.Errorf("it accepts messages but has not acknowledged any for %s", m.waited)
 	}
 	switch {
 	case m.client != b.link.client:
@@ -261,7 +261,7 @@ func (b *bridge) settle(c *actors.Context) {
 	}
 	if err := o.reader.Ack(o.settled); err != nil { // a redelivered batch must be acknowledged again
 		// It is redelivered and recognised then.
-		c.Log().Debug("not acknowledged to the store", "err", err)
+		c.Log().Debug("cannot acknowledge to the store", "err", err)
 	}
 }
 

@@ -381,7 +381,7 @@ func TestABrokerThatAcknowledgesNothing(t *testing.T) {
 	actorstest.Next(t, m.took)
 	actorstest.Next(t, m.took).ack() // of the next connection
 	s.Until("it has it", func() bool { return s.status().Backlog == 0 })
-	if cause := s.status().State.Cause; !strings.Contains(cause, "acknowledged none") {
+	if cause := s.status().State.Cause; !strings.Contains(cause, "has not acknowledged any") {
 		t.Error(cause)
 	}
 }

@@ -266,7 +266,7 @@ func TestNoPolicyNobodyComesIn(t *testing.T) {
 	addr := freeport.Address(t)
 	cell := r.Start(path, mqttbroker.Kind, &mqttv1.Broker{Listen: addr, Access: keeper})
 	r.Until("it says so", func() bool {
-		return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "nobody can come in")
+		return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "no client is admitted")
 	})
 	p := mosquitto(t, "sub", addr, "-V", "5", "-i", "x", "-t", "data/#")
 	if line := p.next(); !strings.Contains(line, "unavailable") {

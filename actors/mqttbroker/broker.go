@@ -141,7 +141,7 @@ func (b *broker) failed(c *actors.Context, msg any) error {
 	}
 	switch m.Of.(type) {
 	case listed:
-		c.Log().Warn("last states are not there yet", "err", m.Err)
+		c.Log().Warn("the last states are not loaded yet", "err", m.Err)
 		c.After(listAgain, list{})
 	default:
 		return m.Err
@@ -190,7 +190,7 @@ func check(cfg *mqttv1.Broker) error {
 
 func checkBuffer(cfg *mqttv1.Broker) error {
 	if cfg.WriteBuffer < cfg.MaxPacket {
-		return fmt.Errorf("%d bytes hold no packet of %d: raise it, or lower max-packet", cfg.WriteBuffer, cfg.MaxPacket)
+		return fmt.Errorf("%d bytes cannot hold a packet of %d: raise it, or lower max-packet", cfg.WriteBuffer, cfg.MaxPacket)
 	}
 	return nil
 }
@@ -285,6 +285,6 @@ func (b *broker) deliver(c *actors.Context, m actors.Delivery) {
 	err := b.server.Publish(m.Topic, m.Payload, state, mqtt.Properties{ContentType: m.ContentType})
 	if err != nil && !b.warned {
 		b.warned = true
-		c.Log().Warn("message not shown; later ones like it are not reported", "err", err)
+		c.Log().Warn("message not published to MQTT clients; further ones like it are not logged", "err", err)
 	}
 }

@@ -161,11 +161,11 @@ func (h *shared) call(gate actors.Gate, at *seat, m command) error {
 // begin registers a call, or returns an error if too many are open.
 func (h *shared) begin(calls *mqtt.Calls, u *mqtt.Call) error {
 	if !calls.Add(u, maxClientCalls) {
-		return fmt.Errorf("%d calls of this client are open already", maxClientCalls)
+		return fmt.Errorf("this client has too many open calls: %d", maxClientCalls)
 	}
 	if !h.slots.Take(maxCalls) {
 		calls.Remove(u)
-		return fmt.Errorf("%d calls are open already", maxCalls)
+		return fmt.Errorf("too many open calls: %d", maxCalls)
 	}
 	return nil
 }

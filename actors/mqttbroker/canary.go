@@ -30,7 +30,7 @@ func (b *broker) try(c *actors.Context) {
 	b.relist(c)
 	b.reconcile(c)
 	if n := b.server.Stats().Connections; n >= int(b.cfg.MaxClients) {
-		c.Degraded(fmt.Sprintf("all places for clients are taken: max-clients = %d", b.cfg.MaxClients))
+		c.Degraded(fmt.Sprintf("the limit of clients is reached: max-clients = %d", b.cfg.MaxClients))
 		return
 	}
 	b.sweep(c)
@@ -47,14 +47,14 @@ func (b *broker) judge(c *actors.Context, m canaryDone) error {
 		switch lack := b.server.Stats().Store; {
 		case lack != nil:
 			c.Worked()
-			c.Degraded("sessions and retained messages would not outlive the process: " + lack.Error())
+			c.Degraded("sessions and retained messages cannot be saved: " + lack.Error())
 		case b.gate.Ready():
 			c.OK()
 		}
 		return nil
 	}
 	if b.misses++; b.misses >= canaryTolerate {
-		return actors.Wedged(fmt.Errorf("%d canaries died: %w", b.misses, m.err))
+		return actors.Wedged(fmt.Errorf("%d canary messages failed: %w", b.misses, m.err))
 	}
 	c.Degraded("canary: " + m.err.Error())
 	return nil

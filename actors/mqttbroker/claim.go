@@ -18,7 +18,7 @@ func (b *broker) claim(c *actors.Context, m *mqtt.Claim) {
 		return
 	}
 	if b.server == nil {
-		c.Refuse(actors.Errorf(actors.Unavailable, "the broker does not listen yet"))
+		c.Refuse(actors.Errorf(actors.Unavailable, "the broker is not listening yet"))
 		return
 	}
 	c.Reply(m)

@@ -54,7 +54,7 @@ func (b *broker) take(c *actors.Context) func(mqtt.ClientInfo, mqtt.Publish) err
 		}
 		m := parse(ci, p)
 		if topic := mqtt.ReplyTopic(ci, m.reply); !mqtt.DefaultAuthorize(ci, topic, true) {
-			return fmt.Errorf("response topic %q: answers go to reply/%s/…", topic, ci.ID)
+			return fmt.Errorf("response topic %q: must be below reply/%s/", topic, ci.ID)
 		}
 		return h.call(gate, at, m)
 	}
@@ -93,7 +93,7 @@ func (b *broker) hear(c *actors.Context) func(mqtt.SessionEvent) {
 		}
 		switch e.Kind {
 		case mqtt.SessionThrottled:
-			_ = at.session.Post(strain{fmt.Sprintf("sends more than rate = %d packets/s or byte-rate = %d B/s", rate, size)})
+			_ = at.session.Post(strain{fmt.Sprintf("exceeds rate = %d packets/s or byte-rate = %d B/s", rate, size)})
 		case mqtt.SessionDropped:
 			_ = at.session.Post(strain{"reads too slowly: messages for it are lost"})
 		}

@@ -149,7 +149,7 @@ func TestCallsFromMosquitto(t *testing.T) {
 		{"311", "cmd/field/plc/Misbehave/43", "reply/me/43", `{"how":"error"}`, `{"code":"failed_precondition","message":"not today"}`},
 		{"311", "cmd/field/plc/Misbehave/44", "reply/me/44", `{"hou":"error"}`, `{"code":"invalid_argument","message":"MisbehaveRequest: unknown field \"hou\"`},
 		{"311", "cmd/field/plc/Misbehave/45", "reply/me/45", `{"how":"hang"}`, `{"code":"deadline_exceeded","message":"no answer in time"}`},
-		{"311", "cmd/field/plk/Misbehave/46", "reply/me/46", `{}`, `{"code":"not_found","message":"no actor is called \"field/plk\"`},
+		{"311", "cmd/field/plk/Misbehave/46", "reply/me/46", `{}`, `{"code":"not_found","message":"no actor has the path \"field/plk\"`},
 		{"311", "cmd/field/plc/Misspell/47", "reply/me/47", `{}`, `{"code":"not_found","message":"field/plc has no method \"Misspell\"`},
 		{"311", "cmd/Misbehave/48", "reply/me/Misbehave/48", `{}`, `{"code":"invalid_argument","message":"topic \"cmd/Misbehave/48\": actor name \"Misbehave\"`},
 		{"311", "cmd/Misbehave", "reply/me/Misbehave", `{}`, `{"code":"invalid_argument","message":"topic \"cmd/Misbehave\": want cmd/PATH/METHOD"}`},
@@ -159,7 +159,7 @@ func TestCallsFromMosquitto(t *testing.T) {
 		{"311", "cmd/field/plc/Misbehave.pb", "reply/me/field/plc/Misbehave.pb", "\x0a\x05error", `{"code":"failed_precondition","message":"not today"}`},
 		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"panic"}`, `{}`},
 		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"error"}`, `{"code":"failed_precondition","message":"not today"}`},
-		{"5", "cmd/field/plk/Misbehave", "reply/me/any", `{}`, `{"code":"not_found","message":"no actor is called \"field/plk\"`},
+		{"5", "cmd/field/plk/Misbehave", "reply/me/any", `{}`, `{"code":"not_found","message":"no actor has the path \"field/plk\"`},
 	} {
 		got := mosquitto(t, "rr", addr, "-V", tt.version, "-i", "me", "-t", tt.topic, "-e", tt.answer, "-m", tt.payload, "-W", "20").next()
 		if !strings.HasPrefix(got, tt.want) {

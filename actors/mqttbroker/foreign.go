@@ -63,7 +63,7 @@ func (f *foreign) stray(ci mqtt.ClientInfo, p mqtt.Publish, refused bool) {
 // share registers an actor's subscription and sends it the retained messages.
 func (b *broker) share(c *actors.Context, m *mqtt.Hear) {
 	if b.server == nil {
-		c.Refuse(actors.Errorf(actors.Unavailable, "the broker does not listen yet"))
+		c.Refuse(actors.Errorf(actors.Unavailable, "the broker is not listening yet"))
 		return
 	}
 	answer := *m
@@ -84,7 +84,7 @@ func (b *broker) share(c *actors.Context, m *mqtt.Hear) {
 // leave tells all actors with subscriptions that they have ended.
 func (b *broker) leave(c *actors.Context) {
 	for _, path := range b.foreign.hears.Everybody() {
-		c.Tell(path, mqtt.Lost{Cause: "the broker is down"})
+		c.Tell(path, mqtt.Lost{Cause: "the broker is not running"})
 	}
 }
 
@@ -100,7 +100,7 @@ func (b *broker) spread(c *actors.Context, m *mqtt.Heard, from string) {
 // utter publishes for an actor.
 func (b *broker) utter(c *actors.Context, m *mqtt.Say) {
 	if b.server == nil {
-		c.Refuse(actors.Errorf(actors.Unavailable, "the broker does not listen yet"))
+		c.Refuse(actors.Errorf(actors.Unavailable, "the broker is not listening yet"))
 		return
 	}
 	err := m.Check()

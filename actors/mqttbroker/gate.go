@@ -72,7 +72,7 @@ func (b *broker) sweep(c *actors.Context) {
 		return true
 	})
 	for _, m := range cut {
-		c.Log().Warn("sessions cut", "identity", m.Identity, "clients", len(m.Clients), "cause", m.Cause)
+		c.Log().Warn("sessions ended", "identity", m.Identity, "clients", len(m.Clients), "cause", m.Cause)
 		c.Event("cut", m)
 	}
 }
@@ -84,7 +84,7 @@ func (b *broker) gone(ci mqtt.ClientInfo, now time.Time) error {
 	case !ci.Restored:
 		return b.gate.Gone(ci.Identity, now)
 	case b.gate.Ready() && b.gate.Out(ci.Identity):
-		return fmt.Errorf("%s may no longer come in", ci.Identity.Name)
+		return fmt.Errorf("%s may no longer connect", ci.Identity.Name)
 	}
 	return nil
 }

@@ -134,9 +134,9 @@ func (s *session) ease(c *actors.Context) {
 func (s *session) disconnect(c *actors.Context, m *mqttv1.DisconnectRequest) {
 	switch {
 	case m.ClientId != "" && m.ClientId != s.ci.ID:
-		c.Refuse(errors.New("this is the session of another client now: " + s.ci.ID))
+		c.Refuse(errors.New("the session now belongs to another client: " + s.ci.ID))
 	case !s.server.Cut(*s.ci):
-		c.Refuse(errors.New("the client has just gone"))
+		c.Refuse(errors.New("the client has just disconnected"))
 	default:
 		c.Reply(&mqttv1.DisconnectResponse{})
 	}

@@ -139,7 +139,7 @@ func (s *sessions) drop(p *place) {
 func (b *broker) crashed(c *actors.Context, m actors.Ended) {
 	for _, p := range b.sessions.all {
 		if p.child == m.Child {
-			c.Log().Warn("a session has failed, its client is cut off", "session", m.Child.Path(), "client", p.ci.ID, "err", m.Err)
+			c.Log().Warn("a session has failed; its client is disconnected", "session", m.Child.Path(), "client", p.ci.ID, "err", m.Err)
 			b.sessions.drop(p)
 			b.server.Cut(*p.ci)
 			return
@@ -199,7 +199,7 @@ func (l *listing) Close() error { return nil }
 // disconnect ends the sessions that the request names.
 func (b *broker) disconnect(c *actors.Context, m *mqttv1.DisconnectClientsRequest) {
 	if m.ClientId == "" && m.Identity == "" {
-		c.Refuse(actors.Errorf(actors.InvalidArgument, "say whom: client-id or identity"))
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "set client-id or identity"))
 		return
 	}
 	cut := &mqttv1.Cut{Identity: m.Identity, Cause: "disconnected by " + c.Caller().Identity}

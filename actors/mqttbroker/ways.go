@@ -23,11 +23,11 @@ func checkDoors(all []*mqttv1.BrokerDoor) error {
 	for _, d := range all {
 		switch {
 		case (d.Listen == "") == (d.Socket == ""):
-			return errors.New("a door has either listen or socket")
+			return errors.New("set either listen or socket")
 		case d.Socket != "" && !filepath.IsAbs(d.Socket):
-			return fmt.Errorf("socket = %q is no absolute path", d.Socket)
+			return fmt.Errorf("socket = %q is not an absolute path", d.Socket)
 		case len(d.Origins) > 0 && !d.Websocket:
-			return errors.New("only a door with websocket = true has origins")
+			return errors.New("origins needs websocket = true")
 		}
 	}
 	return nil

@@ -68,16 +68,16 @@ func (h login) clash(other login) (v schemas.Violation, ok bool) {
 	switch {
 	case !same && gateway != "":
 		v.Warning = true
-		v.Message = fmt.Sprintf("if the gateway is called %s, %q comes to %s with the client id %q as well, and a broker lets in only one: give each its own",
-			gateway, other.path, h.broker, cmp.Or(h.id, other.id))
+		v.Message = fmt.Sprintf("if the gateway has the name %s, %q uses the client id %q at %s as well, but a broker admits a client id only once: give each its own",
+			gateway, other.path, cmp.Or(h.id, other.id), h.broker)
 	case !same:
 		return v, false
 	case h.broker != other.broker:
 		v.Warning = true
-		v.Message = fmt.Sprintf("%q comes to %s with the client id %q as well: if that is the same broker as %s it lets in only one: give each its own",
-			other.path, other.broker, id, h.broker)
+		v.Message = fmt.Sprintf("%q uses the client id %q at %s as well: if that is the same broker as %s, it admits only one of them: give each its own",
+			other.path, id, other.broker, h.broker)
 	default:
-		v.Message = fmt.Sprintf("%q comes to %s with the client id %q as well, and a broker lets in only one: give each its own", other.path, h.broker, id)
+		v.Message = fmt.Sprintf("%q uses the client id %q at %s as well, but a broker admits a client id only once: give each its own", other.path, id, h.broker)
 	}
 	return v, true
 }

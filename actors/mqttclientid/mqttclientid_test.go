@@ -27,11 +27,11 @@ func TestDuplicates(t *testing.T) {
 	}
 	for kind, want := range map[string]string{
 		"uplink-mqtt":      "",
-		"mqtt-bridge":      `uplinks/c login.client-id: "uplinks/a" comes to broker:8883 with the client id "x" as well`,
-		"uplink-munic":     `uplinks/d login.client-id warning: "uplinks/a" comes`,
-		"uplink-sparkplug": `bridges/cloud login.client-id: "uplinks/cloud" comes to broker:1883 with the client id "gatewayd-<gateway>-cloud" as well`,
+		"mqtt-bridge":      `uplinks/c login.client-id: "uplinks/a" uses the client id "x" at broker:8883 as well`,
+		"uplink-munic":     `uplinks/d login.client-id warning: "uplinks/a" uses`,
+		"uplink-sparkplug": `bridges/cloud login.client-id: "uplinks/cloud" uses the client id "gatewayd-<gateway>-cloud" at broker:1883 as well`,
 		"uplink-tr50":      "",
-		"modbus-mqtt":      `uplinks/f login.client-id: "uplinks/e" comes to broker:8883 with the client id "y" as well`,
+		"modbus-mqtt":      `uplinks/f login.client-id: "uplinks/e" uses the client id "y" at broker:8883 as well`,
 	} {
 		found := mqttclientid.Duplicates(kind, all)
 		if want == "" {
@@ -64,14 +64,14 @@ func TestPerhapsTwice(t *testing.T) {
 		want    string // empty: nothing
 		warning bool
 	}{
-		{at("u/a", "tcp://h:1883", "x"), at("u/b", "ssl://h:8883", "x"), `"u/a" comes to h:1883 with the client id "x" as well: if that is the same broker as h:8883`, true},
+		{at("u/a", "tcp://h:1883", "x"), at("u/b", "ssl://h:8883", "x"), `"u/a" uses the client id "x" at h:1883 as well: if that is the same broker as h:8883`, true},
 		{at("u/a", "tcp://h:1883", "x"), at("u/b", "tcp://other:1883", "x"), "", false},
 		{at("u/a", "tcp://h:1883", "x"), at("u/b", "tcp://h:1883", "y"), "", false},
-		{at("u/cloud", "tcp://h:1883", ""), at("u/b", "tcp://h:1883", "gatewayd-site-7-cloud"), `if the gateway is called site-7, "u/cloud" comes to h:1883 with the client id "gatewayd-site-7-cloud"`, true},
-		{at("u/b", "tcp://h:1883", "gatewayd-site-7-cloud"), at("u/cloud", "tcp://h:1883", ""), `if the gateway is called site-7, "u/b" comes to h:1883 with the client id "gatewayd-site-7-cloud"`, true},
+		{at("u/cloud", "tcp://h:1883", ""), at("u/b", "tcp://h:1883", "gatewayd-site-7-cloud"), `if the gateway has the name site-7, "u/cloud" uses the client id "gatewayd-site-7-cloud" at h:1883`, true},
+		{at("u/b", "tcp://h:1883", "gatewayd-site-7-cloud"), at("u/cloud", "tcp://h:1883", ""), `if the gateway has the name site-7, "u/b" uses the client id "gatewayd-site-7-cloud" at h:1883`, true},
 		{at("u/b", "tcp://h:1883", "gatewayd-cloud"), at("u/cloud", "tcp://h:1883", ""), "", false},
 		{at("u/b", "tcp://h:1883", ""), at("u/cloud", "tcp://h:1883", ""), "", false},
-		{at("u/a", "tcp://[::1]:1883", "x"), at("u/b", "tcp://[::1]:1883", "x"), `"u/a" comes to [::1]:1883`, false},
+		{at("u/a", "tcp://[::1]:1883", "x"), at("u/b", "tcp://[::1]:1883", "x"), `"u/a" uses the client id "x" at [::1]:1883`, false},
 	} {
 		found := mqttclientid.Duplicates("mqtt-bridge", []schemas.Actor{x.a, x.b})
 		if x.want == "" && len(found) == 0 {

@@ -112,7 +112,7 @@ func (d *device) listening(c *actors.Context, m *mqtt.Hear) {
 	d.asked = false
 	now := time.Now()
 	if d.hears && m.Fresh { // the broker was restarted; all retained messages come again
-		d.publish(c, d.state.Lose("the broker has begun anew", now))
+		d.publish(c, d.state.Lose("the broker was restarted", now))
 	}
 	d.hears = true
 	d.publish(c, d.state.Lose("", now))

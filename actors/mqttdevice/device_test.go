@@ -100,7 +100,7 @@ func TestADeviceAtOurBroker(t *testing.T) {
 	s.sample("power", "5", "")
 	s.Until("ok", func() bool { return s.device.State() == actors.OK })
 	s.pub("-t", "tele/shed/SENSOR", "-m", `{"ENERGY":{"Power":"NaN"}}`)
-	s.sample("power", "5", `"NaN" is no number`)
+	s.sample("power", "5", `"NaN" is not a number`)
 	s.pub("-t", "tele/shed/SENSOR", "-m", `{"ENERGY":{"Power":"6.5"}}`)
 	s.sample("power", "6.5", "")
 	s.pub("-t", "tele/shed/SENSOR", "-m", "caf\xe9")
@@ -151,7 +151,7 @@ func TestRetainedMessages(t *testing.T) {
 	s.sample("power", "5", "")
 	s.Stop(s.device)
 	s.Spawn(s.device)
-	s.sample("power", "5", "retained, of unknown age")
+	s.sample("power", "5", "retained message of unknown age")
 }
 
 func TestTheBrokerComesBack(t *testing.T) {
@@ -162,7 +162,7 @@ func TestTheBrokerComesBack(t *testing.T) {
 	s.sample("power", "5", "broker edge/broker: ")
 	s.Until("unreachable", func() bool { return s.device.State() == actors.Unreachable })
 	s.Spawn(s.broker)
-	s.sample("power", "5", "when the broker was lost")
+	s.sample("power", "5", "when the connection to the broker was lost")
 	s.pub("-t", "tele/shed/SENSOR", "-m", `{"ENERGY":{"Power":6}}`)
 	s.sample("power", "6", "")
 }
@@ -215,7 +215,7 @@ func TestARelayIsSwitched(t *testing.T) {
 	if _, err := s.set("rely", true); err == nil || !strings.Contains(err.Error(), `did you mean "relay"`) {
 		t.Error(err)
 	}
-	if _, err := actorstest.Call(s.Rig, devicePath, "Set", &mqttv1.SetRequest{Name: "relay", Value: &mqttv1.SetRequest_Number{Number: 1}}, &mqttv1.SetResponse{}); err == nil || !strings.Contains(err.Error(), "takes a flag") {
+	if _, err := actorstest.Call(s.Rig, devicePath, "Set", &mqttv1.SetRequest{Name: "relay", Value: &mqttv1.SetRequest_Number{Number: 1}}, &mqttv1.SetResponse{}); err == nil || !strings.Contains(err.Error(), "want a flag") {
 		t.Error(err)
 	}
 	s.pub("-t", "tele/shed/LWT", "-m", "Offline", "-r")
@@ -263,7 +263,7 @@ func TestARelayThatDoesNotTell(t *testing.T) {
 	s := newSite(t, &mqttv1.Broker{Topics: []string{"stat/#"}}, cfg)
 	s.pub("-t", "stat/shed/POWER", "-m", "OFF")
 	s.sample("relay", "false", "")
-	if _, err := s.set("relay", true); err == nil || !strings.Contains(err.Error(), "relay says false after 200ms: it may or may not") {
+	if _, err := s.set("relay", true); err == nil || !strings.Contains(err.Error(), "relay is still false after 200ms: the command may or may not") {
 		t.Error(err)
 	}
 	if got, err := s.set("relay", false); err != nil || got.Outcome != "unchanged" {

@@ -154,14 +154,14 @@ func TestAProfileOfOnesOwn(t *testing.T) {
 		t.Errorf("points are %v", cfg.Points)
 	}
 	for settings, want := range map[string]string{
-		"profile = \"tank\"\n":                 "give device",
+		"profile = \"tank\"\n":                 "set device",
 		"profile = \"tnak\"\ndevice = \"7\"\n": "there is no profiles/mqtt/tnak.toml",
 		"profile = \"tasmota-enregy\"\n":       "did you mean \"tasmota-energy\"",
-		"":                                     "there is nothing to hear",
-		"points = [{ name = \"a\" }]\n":        "give topic",
-		"points = [{ name = \"a\", topic = \"data/x\" }]\n":                                                           "for topics of the gateway",
+		"":                                     "no points: set points or profile",
+		"points = [{ name = \"a\" }]\n":        "topic is missing",
+		"points = [{ name = \"a\", topic = \"data/x\" }]\n":                                                           "matches topics of the gateway",
 		"points = [{ name = \"a\", topic = \"t\", path = \"..\" }]\n":                                                 "a key is empty",
-		"points = [{ name = \"a\", topic = \"t\", type = \"flag\", scale = 2.0 }]\n":                                  "has no scale",
+		"points = [{ name = \"a\", topic = \"t\", type = \"flag\", scale = 2.0 }]\n":                                  "cannot have scale",
 		"points = [{ name = \"a\", topic = \"t\", on = [\"x\"] }]\n":                                                  "set type = \"flag\"",
 		"points = [{ name = \"a\", topic = \"t\" }]\ncommands = [{ name = \"b\", topic = \"c\", confirm = \"x\" }]\n": "is not in points",
 	} {

@@ -31,7 +31,7 @@ type overdue struct{ *pending }
 func (d *device) set(c *actors.Context, m *mqttv1.SetRequest) {
 	i := slices.IndexFunc(d.spec.Commands, func(k sensor.Command) bool { return k.Name == m.Name })
 	if i < 0 {
-		c.Refuse(actors.Errorf(actors.NotFound, "%s has no command %q%s; it has %s", c.Name(), m.Name,
+		c.Refuse(actors.Errorf(actors.NotFound, "%s has no command %q%s; its commands are %s", c.Name(), m.Name,
 			schemas.DidYouMean(m.Name, d.commands()), strings.Join(d.commands(), ", ")))
 		return
 	}
@@ -43,7 +43,7 @@ func (d *device) set(c *actors.Context, m *mqttv1.SetRequest) {
 		return
 	}
 	if d.pending[k.Name] != nil {
-		c.Refuse(actors.Errorf(actors.ResourceExhausted, "%s: another one is under way", k.Name))
+		c.Refuse(actors.Errorf(actors.ResourceExhausted, "%s: the previous command is still in progress", k.Name))
 		return
 	}
 	say := &mqtt.Say{Path: c.Name(), Topic: k.Topic, Payload: payload, Expiry: max(k.Timeout, time.Second)}
@@ -112,7 +112,7 @@ func (d *device) unsent(c *actors.Context, m *mqtt.Say, err error) {
 	}
 	code, why := actors.Explain(err)
 	if code == actors.DeadlineExceeded {
-		d.end(c, p, "unsure", actors.Errorf(actors.DeadlineExceeded, "%s: the broker did not answer: it may or may not have been carried out", p.command.Name))
+		d.end(c, p, "unsure", actors.Errorf(actors.DeadlineExceeded, "%s: the broker did not answer: the command may or may not have been carried out", p.command.Name))
 		return
 	}
 	d.end(c, p, "failed", actors.Errorf(actors.Unavailable, "%s: not sent: %s", p.command.Name, why))
@@ -136,7 +136,7 @@ func (d *device) overdue(c *actors.Context, m overdue) {
 		d.end(c, m.pending, "unchanged", nil)
 	default:
 		d.end(c, m.pending, "unsure", actors.Errorf(actors.DeadlineExceeded,
-			"%s: %s says %s after %s: it may or may not have been carried out", k.Name, d.spec.Points[k.Confirm].Name, d.state.Says(k.Confirm), k.Timeout))
+			"%s: %s is still %s after %s: the command may or may not have been carried out", k.Name, d.spec.Points[k.Confirm].Name, d.state.Says(k.Confirm), k.Timeout))
 	}
 }
 

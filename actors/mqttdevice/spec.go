@@ -30,7 +30,7 @@ func specOf(cfg *mqttv1.Device) (spec sensor.Spec, bad []schemas.Violation) {
 	spec.Time, err = sensor.ParsePath(cfg.Time)
 	wrong("time", err)
 	if len(cfg.Points)+len(cfg.Availability) == 0 {
-		wrong("points", fmt.Errorf("there is nothing to hear: give points, or a profile"))
+		wrong("points", fmt.Errorf("no points: set points or profile"))
 	}
 	for i, p := range cfg.Points {
 		q, err := pointOf(cfg, p, spec.Silence)
@@ -60,7 +60,7 @@ func within(d *durationpb.Duration, otherwise time.Duration) time.Duration {
 
 func topicOf(cfg *mqttv1.Device, topic string) (string, error) {
 	if topic == "" {
-		return "", fmt.Errorf("give topic, here or of the device")
+		return "", fmt.Errorf("topic is missing: set it here or for the device")
 	}
 	topic, err := sensor.Expand(topic, cfg.Device)
 	if err == nil {
@@ -86,7 +86,7 @@ func pointOf(cfg *mqttv1.Device, p *mqttv1.DevicePoint, silence time.Duration) (
 		number, name, _ := strings.Cut(text, "=")
 		n, err := strconv.ParseInt(number, 10, 64)
 		if err != nil {
-			return q, fmt.Errorf("label %q does not begin with a number and =", text)
+			return q, fmt.Errorf("label %q must begin with a number and =, like 1=running", text)
 		}
 		q.Labels = append(q.Labels, sensor.Label{Value: n, Text: name})
 	}
@@ -100,9 +100,9 @@ func pointOf(cfg *mqttv1.Device, p *mqttv1.DevicePoint, silence time.Duration) (
 	numeric := q.Type == sensor.Number || q.Type == sensor.Integer
 	switch {
 	case !numeric && (p.Scale != 0 || p.Offset != 0 || p.Min != nil || p.Max != nil || p.Decimals != nil || len(p.Labels) > 0):
-		return q, fmt.Errorf("type %s has no scale, offset, min, max, decimals or labels: they are a number's", p.Type)
+		return q, fmt.Errorf("type %s cannot have scale, offset, min, max, decimals or labels: they are for numbers", p.Type)
 	case q.Type != sensor.Flag && len(p.On)+len(p.Off) > 0:
-		return q, fmt.Errorf("on and off are a flag's: set type = \"flag\"")
+		return q, fmt.Errorf("on and off are for flags: set type = \"flag\"")
 	}
 	return q, nil
 }
@@ -128,7 +128,7 @@ func commandOf(cfg *mqttv1.Device, k *mqttv1.DeviceCommand) (q sensor.Command, e
 		}
 	}
 	if k.Confirm != "" && q.Confirm < 0 {
-		return q, fmt.Errorf("confirm names no point: there is no %q", k.Confirm)
+		return q, fmt.Errorf("confirm: unknown point %q", k.Confirm)
 	}
 	q.Topic, err = topicOf(cfg, k.Topic)
 	return q, err

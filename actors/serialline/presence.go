@@ -103,7 +103,7 @@ func (l *line) refused(c *actors.Context, m refused) error {
 		if l.flaws++; !m.there {
 			l.flaws = 0
 		} else if l.flaws >= dead {
-			return actors.Wedged(fmt.Errorf("it is there, but: %w", m.err))
+			return actors.Wedged(fmt.Errorf("it exists, but: %w", m.err))
 		}
 		l.unplugged(c, "unplugged: "+m.path)
 		c.After(breath, look{})
@@ -132,7 +132,7 @@ func (l *line) lose(c *actors.Context, w *dispatch.Batch) error {
 	l.unplugged(c, "unplugged: "+l.cfg.Port)
 	l.desk.Done(w, l.now())
 	if l.flaws++; l.flaws > flawed {
-		return actors.Wedged(fmt.Errorf("port %s is there but fails again and again: %w", l.cfg.Port, w.Lost))
+		return actors.Wedged(fmt.Errorf("port %s exists but fails repeatedly: %w", l.cfg.Port, w.Lost))
 	}
 	l.watch(c)
 	return nil

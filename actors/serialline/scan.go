@@ -35,9 +35,9 @@ func (l *line) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 	case bad != nil:
 		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", bad))
 	case !m.Suspend:
-		c.Refuse(actors.Errorf(actors.FailedPrecondition, "no unit is heard while other settings are tried: allow it with suspend"))
+		c.Refuse(actors.Errorf(actors.FailedPrecondition, "bauds and parities need suspend: no unit is polled while other settings are tried"))
 	case l.port == nil || l.tuning || l.changed:
-		c.Refuse(actors.Errorf(actors.Unavailable, "the line is not ready: %s", cmp.Or(l.desk.Cause(), "its port is being set")))
+		c.Refuse(actors.Errorf(actors.Unavailable, "the line is not ready: %s", cmp.Or(l.desk.Cause(), "its port is being configured")))
 	default:
 		l.suspend(c, &sweeper{line: l.ear(), settings: settings, config: cfg, free: c.Post()})
 	}

@@ -187,8 +187,8 @@ func TestAScanAtOtherSettings(t *testing.T) {
 	actorstest.NextWhere(t, links, func(l *modbusv1.LinkState) bool { return !l.Up && strings.Contains(l.Cause, "suspended") })
 	actorstest.NextWhere(t, links, func(l *modbusv1.LinkState) bool { return l.Up && strings.HasSuffix(l.Target, " 19200 8E1") })
 	for name, m := range map[string]*modbusv1.ScanRequest{
-		"allow it with suspend": {Bauds: []uint32{9600}}, "parities": {Parities: []string{"mark"}, Suspend: true},
-		"baud 20 is not within": {Bauds: []uint32{20}, Suspend: true}, "256 is no unit address": {Units: []uint32{256}},
+		"need suspend": {Bauds: []uint32{9600}}, "parities": {Parities: []string{"mark"}, Suspend: true},
+		"baud 20 is not within": {Bauds: []uint32{20}, Suspend: true}, "256 is not a unit address": {Units: []uint32{256}},
 	} {
 		if _, err := scanned(t.Context(), t, r, m, nothing); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v, want %s", err, name)

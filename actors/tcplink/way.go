@@ -28,7 +28,7 @@ const (
 func check(cfg *modbusv1.TcpLink) error {
 	switch {
 	case cfg.InFlight > 1 && cfg.Framing != "tcp":
-		return fmt.Errorf("in-flight: %d transactions at a time need framing tcp: nothing else tells the answers apart", cfg.InFlight)
+		return fmt.Errorf("in-flight: %d transactions at a time need framing tcp, the only one with transaction ids", cfg.InFlight)
 	case cfg.InFlight > 1 && (cfg.Transport == "udp" || cfg.Tls != nil):
 		return fmt.Errorf("in-flight: %d transactions at a time need transport tcp without tls", cfg.InFlight)
 	case cfg.Transport == "udp" && cfg.Framing == "ascii":

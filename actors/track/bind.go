@@ -28,16 +28,16 @@ type source struct {
 func sourceOf(i int, f *trackv1.Field) (source, error) {
 	at := strings.LastIndexByte(f.From, '/')
 	if at <= 0 || at == len(f.From)-1 {
-		return source{}, fmt.Errorf("%q is no point of an actor, like \"field/rs485-1/meter-7/power\"", f.From)
+		return source{}, fmt.Errorf("%q is not a point of an actor, like \"field/rs485-1/meter-7/power\"", f.From)
 	}
 	s := source{path: f.From[:at], point: f.From[at+1:]}
 	for tok := range strings.SplitSeq(s.path, "/") {
 		if tok != "+" && (tok == "" || strings.Trim(tok, "abcdefghijklmnopqrstuvwxyz0123456789-") != "") {
-			return source{}, fmt.Errorf("%q is no actor: its name is tokens of a-z, 0-9 and '-' joined by '/', + for any one of them", s.path)
+			return source{}, fmt.Errorf("%q is not an actor: a path consists of tokens of a-z, 0-9 and '-' joined by '/', + for any one of them", s.path)
 		}
 	}
 	if s.point != "+" && strings.ContainsAny(s.point, "+#*") {
-		return source{}, errors.New("+ stands for a whole token")
+		return source{}, errors.New("+ must be a whole token")
 	}
 	s.field = recorder.Field{
 		Name: f.Name, ID: f.Id, Unit: f.Unit, Policy: recorder.Policy(f.Policy), Absolute: f.Deadband, Percent: f.DeadbandPercent,

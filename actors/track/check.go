@@ -25,7 +25,7 @@ func check(config proto.Message) (found []schemas.Violation) {
 			found = append(found, schemas.Wrong(key("from"), err)...)
 			continue
 		case !s.single() && f.Id != 0:
-			found = append(found, schemas.Wrong(key("id"), fmt.Errorf("%q may be many fields, which cannot have one number", f.From))...)
+			found = append(found, schemas.Wrong(key("id"), fmt.Errorf("%q may match many fields, which cannot share one number", f.From))...)
 			continue
 		case !s.single():
 			many = true
@@ -33,11 +33,11 @@ func check(config proto.Message) (found []schemas.Violation) {
 		}
 		if other, taken := names[s.field.Name]; taken {
 			found = append(found, schemas.Violation{Field: key("name"), Other: fmt.Sprintf("fields[%d].name", other),
-				Message: fmt.Sprintf("%q is the name of another field: give it one of its own", s.field.Name)})
+				Message: fmt.Sprintf("%q is already the name of another field", s.field.Name)})
 		}
 		if other, taken := ids[s.field.ID]; taken {
 			found = append(found, schemas.Violation{Field: key("id"), Other: fmt.Sprintf("fields[%d].id", other),
-				Message: fmt.Sprintf("%d is the number of another field", s.field.ID)})
+				Message: fmt.Sprintf("%d is already the number of another field", s.field.ID)})
 		}
 		names[s.field.Name], ids[s.field.ID] = i, i
 	}
@@ -63,7 +63,7 @@ func checkFilter(filter string) error {
 			continue
 		}
 		if tok == "" || strings.ContainsAny(tok, "+#*>. ") {
-			return fmt.Errorf("%q is no topic below \"event\", like \"field/rs485-1/+/failed\"", filter)
+			return fmt.Errorf("%q is not a topic below \"event\", like \"field/rs485-1/+/failed\"", filter)
 		}
 	}
 	return nil
@@ -83,7 +83,7 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 		}
 		if other := first[cfg.Number]; other != "" {
 			found = append(found, schemas.Finding{Actor: a.Path, Beside: other, Violation: schemas.Violation{
-				Field: "number", Other: "number", Message: fmt.Sprintf("%q is track %d as well: a number names one track", other, cfg.Number),
+				Field: "number", Other: "number", Message: fmt.Sprintf("%q is also track %d: each track needs its own number", other, cfg.Number),
 			}})
 			continue
 		}
@@ -95,7 +95,7 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 			}
 			why := schemas.NoPoint(all, s.path, s.point)
 			if !slices.Contains(paths, s.path) {
-				why = fmt.Sprintf("no actor is called %q%s", s.path, schemas.DidYouMeanPath(s.path, paths))
+				why = fmt.Sprintf("no actor has the path %q%s", s.path, schemas.DidYouMeanPath(s.path, paths))
 			}
 			if why != "" {
 				found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{Field: fmt.Sprintf("fields[%d].from", i), Message: why}})

@@ -176,7 +176,7 @@ func (t *track) encode(all []record.Record) {
 		Number: t.cfg.Number, First: first, Count: count, Before: s.before, Boot: t.boot, Anchors: s.anchors, Records: all,
 	})
 	if err != nil {
-		panic(fmt.Errorf("records that were made here cannot be written: %w", err))
+		panic(fmt.Errorf("records cannot be written: %w", err))
 	}
 	s.flight = &flight{payload: payload, first: first, count: count, from: s.added - uint64(len(s.waiting))}
 	s.skipped = 0

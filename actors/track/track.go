@@ -199,7 +199,7 @@ func (t *track) health(c *actors.Context) {
 	case t.store.trouble != "":
 		c.Degraded(t.store.trouble)
 	case t.silent:
-		c.Degraded("nothing heard for " + t.cfg.Activity.AsDuration().String())
+		c.Degraded("nothing received for " + t.cfg.Activity.AsDuration().String())
 	case t.store.known:
 		c.OK()
 	}

@@ -339,21 +339,21 @@ func TestCheck(t *testing.T) {
 		says  string
 	}{
 		"good":               {func(*trackv1.Track) {}, ""},
-		"no point":           {func(cfg *trackv1.Track) { cfg.Fields[0].From = "power" }, "is no point of an actor"},
-		"upper case":         {func(cfg *trackv1.Track) { cfg.Fields[0].From = "Field/meter/power" }, "is no actor"},
+		"no point":           {func(cfg *trackv1.Track) { cfg.Fields[0].From = "power" }, "is not a point of an actor"},
+		"upper case":         {func(cfg *trackv1.Track) { cfg.Fields[0].From = "Field/meter/power" }, "is not an actor"},
 		"half a wildcard":    {func(cfg *trackv1.Track) { cfg.Fields[0].From = "field/meter/pow+" }, "a whole token"},
-		"number of many":     {func(cfg *trackv1.Track) { cfg.Fields[0].From, cfg.Fields[0].Id = "field/+/power", 3 }, "cannot have one number"},
+		"number of many":     {func(cfg *trackv1.Track) { cfg.Fields[0].From, cfg.Fields[0].Id = "field/+/power", 3 }, "cannot share one number"},
 		"two of a name":      {func(cfg *trackv1.Track) { cfg.Fields = append(cfg.Fields, &trackv1.Field{From: "field/x/power"}) }, "the name of another field"},
 		"two of a number":    {func(cfg *trackv1.Track) { cfg.Fields = append(cfg.Fields, &trackv1.Field{From: "field/x/y", Id: 1}) }, "the number of another"},
-		"event":              {func(cfg *trackv1.Track) { cfg.RecordOn = []string{"field//x"} }, "is no topic"},
-		"trigger":            {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "power >"} }, "is no expression"},
+		"event":              {func(cfg *trackv1.Track) { cfg.RecordOn = []string{"field//x"} }, "is not a topic"},
+		"trigger":            {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "power >"} }, "is not a valid expression"},
 		"trigger of numbers": {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "power + 1"} }, "neither true nor false"},
 		"trigger of flags": {func(cfg *trackv1.Track) {
 			cfg.Fields = append(cfg.Fields, &trackv1.Field{From: "field/meter/running"}, &trackv1.Field{From: "field/meter/open"})
 			cfg.Trigger = &trackv1.Trigger{Start: "running && power > 1 || !open"}
 		}, ""},
-		"trigger of nothing": {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "pwer > 1"} }, `no field is called "pwer", did you mean "power"?`},
-		"end of nothing":     {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "power > 1", Stop: "powr < 1"} }, `no field is called "powr"`},
+		"trigger of nothing": {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "pwer > 1"} }, `unknown field "pwer", did you mean "power"?`},
+		"end of nothing":     {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "power > 1", Stop: "powr < 1"} }, `unknown field "powr"`},
 		"trigger of who knows": {func(cfg *trackv1.Track) {
 			cfg.Fields[0].From = "field/+/power"
 			cfg.Trigger = &trackv1.Trigger{Start: "`power.meter` > 1"}

@@ -40,7 +40,7 @@ func strangers(cfg *trackv1.Trigger, fields []string) (found []schemas.Violation
 		for _, name := range names {
 			if err == nil && !slices.Contains(fields, name) {
 				found = append(found, schemas.Violation{
-					Field: "trigger." + key, Message: fmt.Sprintf("no field is called %q%s", name, schemas.DidYouMean(name, fields)),
+					Field: "trigger." + key, Message: fmt.Sprintf("unknown field %q%s", name, schemas.DidYouMean(name, fields)),
 				})
 			}
 		}

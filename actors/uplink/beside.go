@@ -63,7 +63,7 @@ func unmatchedTracks[C Config](all []schemas.Actor) (found []schemas.Finding) {
 					continue
 				}
 				found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{
-					Field: fmt.Sprintf("%s[%d]", key, i), Warning: true, Message: fmt.Sprintf("%q picks no track%s", f, schemas.DidYouMeanPath(f, tracks)),
+					Field: fmt.Sprintf("%s[%d]", key, i), Warning: true, Message: fmt.Sprintf("%q matches no track%s", f, schemas.DidYouMeanPath(f, tracks)),
 				}})
 			}
 		}
@@ -90,7 +90,7 @@ func Named[C Config](all []schemas.Actor, named func(C) map[string]string) (foun
 		for key, name := range named(cfg) {
 			if name != "" && !slices.Contains(has, name) {
 				found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{
-					Field: key, Warning: true, Message: fmt.Sprintf("no track that is sent has a field %q%s", name, schemas.DidYouMean(name, has)),
+					Field: key, Warning: true, Message: fmt.Sprintf("no track of this uplink has a field %q%s", name, schemas.DidYouMean(name, has)),
 				}})
 			}
 		}

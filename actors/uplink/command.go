@@ -48,7 +48,7 @@ func (e *engine) command(c *actors.Context, m command) {
 		e.answer(c, x, nil, actors.Errorf(actors.PermissionDenied, "%s is not among the commands that this uplink allows", x.topic))
 		return
 	case e.callsRunning >= mostCalls:
-		e.answer(c, x, nil, actors.Errorf(actors.ResourceExhausted, "%d commands are under way already", e.callsRunning))
+		e.answer(c, x, nil, actors.Errorf(actors.ResourceExhausted, "%d commands are in progress", e.callsRunning))
 		return
 	}
 	e.callsRunning++
@@ -122,7 +122,7 @@ func unknownUsers[C Config](all []schemas.Actor) (found []schemas.Finding) {
 		}
 		found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{
 			Field:   "commands.user",
-			Message: fmt.Sprintf("no access-control has an identity %q%s", with.GetCommands().GetUser(), schemas.DidYouMean(with.GetCommands().GetUser(), names)),
+			Message: fmt.Sprintf("unknown identity %q%s: no access-control has it", with.GetCommands().GetUser(), schemas.DidYouMean(with.GetCommands().GetUser(), names)),
 		}})
 	}
 	return found

@@ -103,7 +103,7 @@ func TestCommandsOfAUser(t *testing.T) {
 	}
 
 	found := k.Beside([]schemas.Actor{{Path: path, Config: cfg}, {Path: "access", Config: &accessv1.Access{Identities: []*accessv1.Identity{{Name: "clouds"}}}}})
-	if len(found) != 1 || !strings.Contains(found[0].Message, `no access-control has an identity "cloud"`) || !strings.Contains(found[0].Message, "clouds") {
+	if len(found) != 1 || !strings.Contains(found[0].Message, `unknown identity "cloud"`) || !strings.Contains(found[0].Message, "clouds") {
 		t.Errorf("%v", found)
 	}
 }

@@ -96,7 +96,7 @@ func (e *engine) rest(c *actors.Context, now time.Time) {
 		}
 	}
 	if bytes, records, until := e.spent.Room(e.limits, now); bytes == 0 || records == 0 {
-		e.resting = "the budget is spent until " + until.Local().Format("2006-01-02 15:04")
+		e.resting = "the data budget is used up until " + until.Local().Format("2006-01-02 15:04")
 		if e.resting != was {
 			c.Degraded(e.resting)
 		}
@@ -156,7 +156,7 @@ func (e *engine) fail(c *actors.Context, err error) {
 	d, now := max(backoff.Pause(e.failures, backoff.Far, e.cfg.MaxBackoff.AsDuration()), wanted), time.Now()
 	e.wrong(err)
 	if wanted >= time.Minute {
-		e.error += "; it asks not to be contacted before " + now.Add(wanted).Format("2006-01-02 15:04")
+		e.error += "; it asks for no new attempt before " + now.Add(wanted).Format("2006-01-02 15:04")
 	}
 	e.tryAt = now.Add(d)
 	c.Unreachable(e.error)

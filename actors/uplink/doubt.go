@@ -108,7 +108,7 @@ func (e *engine) endRound(c *actors.Context) {
 		x.aside = false
 		return !again
 	})
-	e.broken(c, fmt.Errorf("it refuses everything: %s", cmp.Or(e.refusal, e.error)))
+	e.broken(c, fmt.Errorf("it rejects all records: %s", cmp.Or(e.refusal, e.error)))
 }
 
 // searchBatch makes the oldest record that is not put aside the next batch.

@@ -158,7 +158,7 @@ func settingsOf(config Config) (s settings, err error) {
 		Slow: float64(s.cfg.Slow), Crawl: float64(s.cfg.Crawl),
 	}
 	if s.cfg.Crawl > 0 && s.cfg.Crawl > s.cfg.Slow {
-		return s, fmt.Errorf("crawl: %d B/s is more than slow, which is %d B/s", s.cfg.Crawl, s.cfg.Slow)
+		return s, fmt.Errorf("crawl: %d B/s must not exceed slow, %d B/s", s.cfg.Crawl, s.cfg.Slow)
 	}
 	if with, ok := config.(commander); ok {
 		cmd := with.GetCommands()

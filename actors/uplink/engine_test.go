@@ -228,7 +228,7 @@ func TestAFarEndThatRefusesEverything(t *testing.T) {
 		}
 		w.Write("tracks/a", 500)
 		r.Until("it says so", func() bool {
-			return cell.State() == actors.Unreachable && strings.Contains(uplinktest.Status(t, r, path).Error, "it refuses everything: unknown shape")
+			return cell.State() == actors.Unreachable && strings.Contains(uplinktest.Status(t, r, path).Error, "it rejects all records: unknown shape")
 		})
 		if s := uplinktest.Status(t, r, path).State; s != "refused" {
 			t.Error(s)
@@ -377,7 +377,7 @@ func TestWhatKeepsItIsToldInWords(t *testing.T) {
 	r.Until("it says who does not answer", func() bool { return f.told(t, r, "nobody opens") })
 	close(seen)
 	r.Until("it says until when it waits", func() bool {
-		return f.told(t, r, "too many requests; it asks not to be contacted before "+time.Now().Add(time.Hour).Format("2006-01-02 15"))
+		return f.told(t, r, "too many requests; it asks for no new attempt before "+time.Now().Add(time.Hour).Format("2006-01-02 15"))
 	})
 }
 
@@ -399,7 +399,7 @@ func TestConnectedAgain(t *testing.T) {
 		if m.Connected != nil && m.Why == "nobody is there" {
 			t.Errorf("%v", m)
 		}
-		return m.State == "sending" && m.Why == "connected again, and nothing is acknowledged yet; before that: nobody is there"
+		return m.State == "sending" && m.Why == "connected again, but nothing is acknowledged yet; earlier: nobody is there"
 	})
 	close(f.released)
 	actorstest.NextWhere(t, states, func(m *uplinkv1.Status) bool { return m.Counts.Acknowledged == 1 && m.Why == "" })
@@ -504,7 +504,7 @@ func TestTheBudgetOutlivesRestarts(t *testing.T) {
 	if got := f.sequences("tracks/a"); !slices.Equal(got, uplinktest.UpTo(15)) {
 		t.Error(got)
 	}
-	if s := uplinktest.Status(t, r, path); s.Spent.MonthRecords != 15 || !strings.HasPrefix(s.Why, "the budget is spent until ") || cell.State() != actors.Degraded {
+	if s := uplinktest.Status(t, r, path); s.Spent.MonthRecords != 15 || !strings.HasPrefix(s.Why, "the data budget is used up until ") || cell.State() != actors.Degraded {
 		t.Errorf("%v", s)
 	}
 	r.Until("that is written down", func() bool {
@@ -603,7 +603,7 @@ func TestTheBudgetOutlivesAStoreThatFails(t *testing.T) {
 	r.Start(path, f.kind(), cfg)
 	r.Until("it has a place in the tracks", func() bool { return uplinktest.Status(t, r, path).Backlog.GetRecords() == 10 })
 	r.Until("it says what it waits for", func() bool {
-		return strings.HasPrefix(uplinktest.Status(t, r, path).Why, "what was sent before is not known: ")
+		return strings.HasPrefix(uplinktest.Status(t, r, path).Why, "the progress before this start is unknown: ")
 	})
 	back()
 	r.Until("it rests", func() bool { return uplinktest.Status(t, r, path).State == "resting" })
@@ -628,7 +628,7 @@ func TestALimitBeforeItIsKnownWhatWasSpent(t *testing.T) {
 	cell.Reconfigure(limited)
 	r.Until("it says what it waits for", func() bool {
 		s := uplinktest.Status(t, r, path)
-		return s.Connected == nil && strings.HasPrefix(s.Why, "what was sent before is not known: ")
+		return s.Connected == nil && strings.HasPrefix(s.Why, "the progress before this start is unknown: ")
 	})
 	w.Write("tracks/a", 10)
 	back()

@@ -12,7 +12,7 @@ import (
 func Form(name string, custom *uplinkv1.Shape, also map[string]string) (shape.Form, error) {
 	if name != "custom" {
 		if custom != nil {
-			return shape.Form{}, errors.New(`custom: it is for shape = "custom"`)
+			return shape.Form{}, errors.New(`custom needs shape = "custom"`)
 		}
 		if other, ok := also[name]; ok {
 			name = other
@@ -20,7 +20,7 @@ func Form(name string, custom *uplinkv1.Shape, also map[string]string) (shape.Fo
 		return shape.Named(name)
 	}
 	if custom == nil {
-		return shape.Form{}, errors.New(`custom: shape = "custom" needs it`)
+		return shape.Form{}, errors.New(`shape = "custom" needs the table custom`)
 	}
 	return shape.Form{
 		ContentType: custom.ContentType, Begin: custom.Begin, Between: custom.Between, End: custom.End, Record: custom.Record, Field: custom.Field,

@@ -78,7 +78,7 @@ func (e *engine) probed(c *actors.Context, err error) {
 	}
 	if l.proofs >= proofs {
 		l.soleFailures, l.proofs = 0, 0
-		e.reject(c, l.accused, "the connection ended each time when it was sent, at last: "+e.error)
+		e.reject(c, l.accused, "the connection ended each time it was sent, most recently: "+e.error)
 		e.settleGone(c)
 	}
 	e.release(c)

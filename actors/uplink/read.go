@@ -172,7 +172,7 @@ func (e *engine) took(c *actors.Context, m took) {
 		}
 		records, gaps, err := l.follow.Chunk(s.Path, s.Data)
 		if err != nil {
-			c.Log().Warn("a message of a track is passed over", "track", s.Path, "err", err)
+			c.Log().Warn("skipped a message of a track", "track", s.Path, "err", err)
 		}
 		for _, g := range gaps {
 			for _, g := range g.Judge(e.reader.Doubts()) {
@@ -199,6 +199,6 @@ func (e *engine) settle(c *actors.Context, n int) {
 	e.passed(e.settled)
 	if err := e.reader.Ack(e.settled); err != nil { // a redelivered message must be acknowledged again
 		// It is redelivered and recognised then.
-		c.Log().Debug("not acknowledged to the store", "err", err)
+		c.Log().Debug("cannot acknowledge to the store", "err", err)
 	}
 }

@@ -57,7 +57,7 @@ func (e *engine) recalled(c *actors.Context, m actors.Recalled) {
 		state = unread
 	}
 	if m.Err != nil {
-		c.Log().Warn("what was spent and sent before is not known", "note", m.Leaf, "err", m.Err, "again", m.Again)
+		c.Log().Warn("the data budget and progress before this start are unknown", "note", m.Leaf, "err", m.Err, "again", m.Again)
 	}
 	if m.Leaf == ledgerNote {
 		if e.ledger = state; m.Message != nil {
@@ -67,7 +67,7 @@ func (e *engine) recalled(c *actors.Context, m actors.Recalled) {
 		e.recallAhead(m.Message.(*uplinkv1.Ahead))
 	}
 	if state == unread {
-		e.unknown = "what was sent before is not known: " + m.Err.Error()
+		e.unknown = "the progress before this start is unknown: " + m.Err.Error()
 		e.reportUnknown(c)
 	}
 }
@@ -153,7 +153,7 @@ func (e *engine) noted(c *actors.Context, m actors.Noted) {
 		e.noting = false
 	}
 	if m.Err != nil && !e.unnoted {
-		c.Log().Warn("what was spent and sent ahead could not be written down: it is tried again", "note", m.Leaf, "err", m.Err)
+		c.Log().Warn("cannot save the data budget and progress; trying again", "note", m.Leaf, "err", m.Err)
 	}
 	e.unnoted = m.Err != nil
 }

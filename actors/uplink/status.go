@@ -286,7 +286,7 @@ func (e *engine) why() string {
 	case e.dialling && e.error == "" && time.Since(e.dialled) >= e.watch():
 		return "no answer yet"
 	case e.sender != nil && e.failures > 0 && e.rounds == 0 && e.up.After(e.failed):
-		return "connected again, and nothing is acknowledged yet; before that: " + e.error
+		return "connected again, but nothing is acknowledged yet; earlier: " + e.error
 	case e.sender == nil || e.failures > 0 || e.rounds > 0:
 		return e.error
 	}

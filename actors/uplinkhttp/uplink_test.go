@@ -153,12 +153,12 @@ func TestAServiceThatRefusesAndStumbles(t *testing.T) {
 
 func TestWrongConfigs(t *testing.T) {
 	for says, cfg := range map[string]*uplinkv1.UplinkHttp{
-		"needs it":               {Url: "http://a", Shape: "custom"},
-		`for shape = "custom"`:   {Url: "http://a", Custom: &uplinkv1.Shape{Record: "x"}},
-		"${nonsense} is none of": {Url: "http://a", Shape: "custom", Custom: &uplinkv1.Shape{Record: "${nonsense}"}},
-		"rule 1: rename":         {Url: "http://a", Send: &uplinkv1.Sending{Rules: []*uplinkv1.Rule{{Rename: "b"}}}},
-		"no span of the day":     {Url: "http://a", Send: &uplinkv1.Sending{Quiet: []string{"8"}}},
-		"tracks: ":               {Url: "http://a", Send: &uplinkv1.Sending{Tracks: []string{"#/a"}}},
+		"needs the table custom":        {Url: "http://a", Shape: "custom"},
+		`custom needs shape = "custom"`: {Url: "http://a", Custom: &uplinkv1.Shape{Record: "x"}},
+		"${nonsense} is not one of":     {Url: "http://a", Shape: "custom", Custom: &uplinkv1.Shape{Record: "${nonsense}"}},
+		"rule 1: rename":                {Url: "http://a", Send: &uplinkv1.Sending{Rules: []*uplinkv1.Rule{{Rename: "b"}}}},
+		"not a time span":               {Url: "http://a", Send: &uplinkv1.Sending{Quiet: []string{"8"}}},
+		"tracks: ":                      {Url: "http://a", Send: &uplinkv1.Sending{Tracks: []string{"#/a"}}},
 	} {
 		all := uplinkhttp.Kind.Check(cfg)
 		if text := fmt.Sprint(all); len(all) == 0 || !strings.Contains(text, says) {

@@ -243,10 +243,10 @@ func TestBesideMosquittoSub(t *testing.T) {
 
 func TestWrongConfigs(t *testing.T) {
 	for says, spoil := range map[string]func(*uplinkv1.UplinkMqtt){
-		"must say ${batch}":       func(c *uplinkv1.UplinkMqtt) { c.AckTopic = "acks" },
-		"topic: there is none":    func(c *uplinkv1.UplinkMqtt) { c.Shape, c.Custom = "custom", &uplinkv1.Shape{Record: "x"} },
-		"presence-topic: ${time}": func(c *uplinkv1.UplinkMqtt) { c.PresenceTopic = "${time}" },
-		"${sequence} is none":     func(c *uplinkv1.UplinkMqtt) { c.Topic = "a/${sequence}" },
+		"must contain ${batch}":     func(c *uplinkv1.UplinkMqtt) { c.AckTopic = "acks" },
+		"topic is missing":          func(c *uplinkv1.UplinkMqtt) { c.Shape, c.Custom = "custom", &uplinkv1.Shape{Record: "x"} },
+		"presence-topic: ${time}":   func(c *uplinkv1.UplinkMqtt) { c.PresenceTopic = "${time}" },
+		"${sequence} is not one of": func(c *uplinkv1.UplinkMqtt) { c.Topic = "a/${sequence}" },
 	} {
 		cfg := &uplinkv1.UplinkMqtt{Url: "tcp://a:1", Shape: "plain"}
 		spoil(cfg)

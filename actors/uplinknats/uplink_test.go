@@ -147,7 +147,7 @@ func TestWhereNoStreamIs(t *testing.T) {
 	cell := r.Start(path, uplinknats.Kind, config(s))
 	write(t, r, 1, 5, 0)
 	r.Until("that is told", func() bool {
-		return cell.State() == actors.Unreachable && cell.Health().Cause == "no stream takes subject gatewayd.test.tracks.energy"
+		return cell.State() == actors.Unreachable && cell.Health().Cause == "no stream has subject gatewayd.test.tracks.energy"
 	})
 	st := stream(t, s)
 	r.Until("with a stream all is there", func() bool { return count(t, st) == 5 && cell.State() == actors.OK })

@@ -50,7 +50,7 @@ func vacant(all []schemas.Actor) (found []schemas.Finding) {
 				continue
 			}
 			found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{
-				Field: fmt.Sprintf("places[%d].track", i), Warning: true, Message: fmt.Sprintf("%q picks no track%s", p.Track, schemas.DidYouMeanPath(p.Track, tracks)),
+				Field: fmt.Sprintf("places[%d].track", i), Warning: true, Message: fmt.Sprintf("%q matches no track%s", p.Track, schemas.DidYouMeanPath(p.Track, tracks)),
 			}})
 		}
 	}
@@ -69,7 +69,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (uplink.Far, error) {
 		},
 	}
 	if t := cfg.GetSend().GetTimeout().AsDuration(); cfg.PrimaryHost != "" && t > 0 && to.Settle >= t {
-		return uplink.Far{}, fmt.Errorf("settle: it takes %s until data is acknowledged, but send.timeout is %s", to.Settle, t)
+		return uplink.Far{}, fmt.Errorf("settle: %s must be shorter than send.timeout, %s", to.Settle, t)
 	}
 	if to.Node.Node == "" {
 		to.Node.Node = who.Gateway

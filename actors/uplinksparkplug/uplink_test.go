@@ -149,7 +149,7 @@ func TestCheck(t *testing.T) {
 		}, "differ in case"},
 		{func(c *uplinkv1.UplinkSparkplug) {
 			c.Writes = []*uplinkv1.SparkplugWrite{{Metric: "m", Type: "Double", Actor: "a", Method: "Do", Request: "{value"}}
-		}, "no JSON"},
+		}, "is not JSON"},
 	} {
 		c := &uplinkv1.UplinkSparkplug{Servers: []string{"tcp://127.0.0.1:1883"}, Group: "g"}
 		schemas.Defaults(c)
@@ -173,7 +173,7 @@ func TestPlacesThatPickNoTrack(t *testing.T) {
 	for _, f := range got {
 		all = append(all, fmt.Sprint(f.Actor, " ", f.Field, " ", f.Warning, ": ", f.Message))
 	}
-	want := []string{`far places[1].track true: "tracks/boler" picks no track, did you mean "tracks/boiler"?`, `far places[2].track true: "*" picks no track`}
+	want := []string{`far places[1].track true: "tracks/boler" matches no track, did you mean "tracks/boiler"?`, `far places[2].track true: "*" matches no track`}
 	if !slices.Equal(all, want) {
 		t.Errorf("got %q, want %q", all, want)
 	}
