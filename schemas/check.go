@@ -117,7 +117,7 @@ func (c *checker) unique(field string, key protoreflect.FieldDescriptor, list pr
 		}
 		c.found = append(c.found, Violation{
 			Field:   join(element(field, i), Key(key)),
-			Message: fmt.Sprintf("%q stands twice, first in %s", name, element(field, j)),
+			Message: fmt.Sprintf("%q is used twice, first in %s", name, element(field, j)),
 			Other:   join(element(field, j), Key(key)),
 		})
 	}
@@ -153,7 +153,7 @@ func (c *checker) text(field string, rule *fieldv1.Rule, s string) {
 		if rule.GetSecret() {
 			shown = "the secret"
 		}
-		c.add(field, "%s does not fit: want %s", shown, rule.GetForm())
+		c.add(field, "%s is invalid: want %s", shown, rule.GetForm())
 		return
 	}
 	if rule.GetListens() != "" {

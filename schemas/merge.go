@@ -45,7 +45,7 @@ func (m *merger) message(at string, dst protoreflect.Message, patch *structpb.St
 			continue
 		}
 		if other, twice := seen[fd.Name()]; twice {
-			m.fail(join(at, key), fmt.Errorf("stands twice, also as %q", other))
+			m.fail(join(at, key), fmt.Errorf("is defined twice, also as %q", other))
 			continue
 		}
 		seen[fd.Name()] = key

@@ -22,12 +22,12 @@ const (
 // errorSchema returns the schema of the answer to a failed call.
 func errorSchema() object {
 	return object{
-		"type": "object", "description": "Why a call failed.", "required": []string{"code", "message"},
+		"type": "object", "description": "The error of a failed call.", "required": []string{"code", "message"},
 		"properties": object{
-			"code":    object{"type": "string", "description": "One of the codes of Connect and gRPC, like \"not_found\"."},
-			"message": object{"type": "string", "description": "The same in words."},
+			"code":    object{"type": "string", "description": "An error code of Connect and gRPC, such as \"not_found\"."},
+			"message": object{"type": "string", "description": "A message for people."},
 			"details": object{
-				"type": "array", "description": "What a program can go by, as messages of the types that are named.",
+				"type": "array", "description": "Details for programs, as messages of the given types.",
 				"items": object{
 					"type": "object", "required": []string{"type", "value"},
 					"properties": object{
@@ -84,7 +84,7 @@ func (w *schemaWriter) operation(o Operation) object {
 		"requestBody": object{"required": true, "content": object{"application/json": object{"schema": w.component(o.Method.Input())}}},
 		"responses": object{
 			"200":     object{"description": "The answer.", "content": object{answer: object{"schema": w.component(o.Method.Output())}}},
-			"default": object{"description": "It failed.", "content": object{"application/json": object{"schema": object{"$ref": componentRefs + errorName}}}},
+			"default": object{"description": "The call failed.", "content": object{"application/json": object{"schema": object{"$ref": componentRefs + errorName}}}},
 		},
 	}
 	return op

@@ -21,7 +21,7 @@ func (load Load) Profile(dir, name string, builtin fs.FS, known func() []string,
 	m, err := load(path, builtin, like, check)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, []Violation{{Field: "profile", Message: fmt.Sprintf("there is no %s beside the config file, and none is built in%s", path, DidYouMean(name, known()))}}
+		return nil, []Violation{{Field: "profile", Message: fmt.Sprintf("there is no %s beside the config file, and no built-in profile of this name%s", path, DidYouMean(name, known()))}}
 	case err != nil:
 		return nil, []Violation{{Field: "profile", Message: err.Error()}}
 	}

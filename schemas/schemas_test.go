@@ -166,9 +166,9 @@ func TestCheck(t *testing.T) {
 			[]string{"rs485.delay-after: 1s is out of range: 0s to 100ms"}},
 		{"two at once", line(func(s *modbusv1.SerialLine) { s.Port, s.DataBits = "", 9 }),
 			[]string{"port: is required", "data-bits: 9 is out of range: 7 to 8"}},
-		{"pattern", &gatewayv1.Gateway{Gateway: "demo x"}, []string{`gateway: "demo x" does not fit: want lower-case letters, digits and -, like "site-17"`}},
+		{"pattern", &gatewayv1.Gateway{Gateway: "demo x"}, []string{`gateway: "demo x" is invalid: want lower-case letters, digits and -, like "site-17"`}},
 		{"pattern is whole", &mqttv1.Broker{Listen: "1883:x", MaxClients: 1, MaxClientsPerAddress: 1, MaxPacket: 1024, WriteBuffer: 16384},
-			[]string{`listen: "1883:x" does not fit: want host:port, like "127.0.0.1:1883"`}},
+			[]string{`listen: "1883:x" is invalid: want host:port, like "127.0.0.1:1883"`}},
 		{"text length", &gatewayv1.Gateway{Gateway: strings.Repeat("a", 65)},
 			[]string{"gateway: length 65 is out of range: at most 64 characters"}},
 		{"list length", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(0), Values: make([]uint32, 124)},
@@ -176,7 +176,7 @@ func TestCheck(t *testing.T) {
 		{"number required that is never zero", &modbusv1.FileRange{Quantity: 1}, []string{"file: is required and never 0: 1 to 65535"}},
 		{"list required", &modbusv1.WriteRegistersRequest{}, []string{"address: is required", "values: is required"}},
 		{"unique", unit(func(u *modbusv1.Unit) { u.Points = []*modbusv1.Point{point("a"), point("b"), point("a")} }),
-			[]string{`points[2].name: "a" stands twice, first in points[0]`}},
+			[]string{`points[2].name: "a" is used twice, first in points[0]`}},
 		{"list element", unit(func(u *modbusv1.Unit) {
 			u.Points = []*modbusv1.Point{point("a"), {Name: "b", Area: "holding", Bit: proto.Uint32(16)}}
 		}), []string{"points[1].bit: 16 is out of range: 0 to 15"}},
@@ -239,7 +239,7 @@ func TestMerge(t *testing.T) {
 				"rs485: expected a table, got the number 1\nturnaround: expected a duration like \"1m30s\", got the number 5"},
 		{"fraction", `{"baud":1.5}`, nil, "baud: expected a whole number, got the number 1.5"},
 		{"below type", `{"baud":-1}`, nil, "baud: -1 is out of range: 50 to 12000000 Bd"},
-		{"twice", `{"dataBits":7,"data-bits":8}`, nil, `dataBits: stands twice, also as "data-bits"`},
+		{"twice", `{"dataBits":7,"data-bits":8}`, nil, `dataBits: is defined twice, also as "data-bits"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, want := base(), base()

@@ -55,7 +55,7 @@ func knownFields(key string, md protoreflect.MessageDescriptor) string {
 		names[i] = fields.Get(i).JSONName()
 	}
 	if len(names) == 0 {
-		return "; there are no fields"
+		return "; the message has no fields"
 	}
 	hint := DidYouMean(key, names)
 	if hint == "" {

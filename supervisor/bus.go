@@ -71,7 +71,7 @@ func checkBus(cfg *gatewayv1.Bus) []schemas.Violation {
 		return schemas.Wrong("listen", fmt.Errorf("%q is outside loopback, and %s: set tls, listen on 127.0.0.1, or set insecure = true", cfg.Listen, lack))
 	}
 	if cfg.Access != "" && anonymous(cfg) {
-		return schemas.Wrong("anonymous", fmt.Errorf("what clients without credentials may use is for %s to say", cfg.Access))
+		return schemas.Wrong("anonymous", fmt.Errorf("not allowed with access: %s decides what clients without credentials may use", cfg.Access))
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func (k *busKeeper) Receive(c *actors.Context, msg any) error {
 		k.pending = false
 		k.misses++
 		if k.misses >= canaryTolerate && !errors.Is(m.Err, bus.ErrDisk) { // on a full disk a cycle is useless until there is space
-			return actors.Wedged(fmt.Errorf("the canary died %d times: %w", k.misses, m.Err))
+			return actors.Wedged(fmt.Errorf("%d canary messages failed: %w", k.misses, m.Err))
 		}
 		c.Degraded(m.Err.Error())
 	case actors.Reconfigured:

@@ -88,7 +88,7 @@ func (g *group) next(a *applying) {
 		}
 		cell := g.t.sys.Lookup(owner)
 		if cell == nil || cell.PID() == nil {
-			g.t.sys.Log.Info("this change counts when its group starts", "path", c.Path, "group", owner)
+			g.t.sys.Log.Info("this change takes effect when its group starts", "path", c.Path, "group", owner)
 			continue
 		}
 		word := acked{a, a.step}

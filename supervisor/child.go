@@ -109,7 +109,7 @@ func (g *group) launch(c *child) {
 		g.switchBackOn(c)
 	case g.joins(c):
 		g.enter(c, waiting)
-		g.starting(c, "waits for the end of a power cycle")
+		g.starting(c, "waiting for the end of a power cycle")
 	default:
 		g.spawn(c)
 	}

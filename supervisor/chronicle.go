@@ -51,7 +51,7 @@ type retold struct{ c *child }
 func (c *chronicle) news(state string) (level slog.Level, text string, worth bool) {
 	switch {
 	case state == actors.OK && c.state != "":
-		return slog.LevelInfo, "well again", true
+		return slog.LevelInfo, "healthy again", true
 	case state == actors.Degraded && c.state == "":
 		return slog.LevelWarn, "degraded", true
 	case state == actors.Unreachable && c.state != state:

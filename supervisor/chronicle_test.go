@@ -36,7 +36,7 @@ func TestChronicle(t *testing.T) {
 	c := chronicle{}
 	for _, x := range []struct{ state, want string }{
 		{actors.Starting, ""}, {actors.OK, ""}, {actors.Degraded, "degraded"}, {actors.Degraded, ""}, {actors.Unreachable, "unreachable"},
-		{actors.Degraded, ""}, {actors.Bad, ""}, {actors.OK, "well again"}, {actors.OK, ""}, {actors.Unreachable, "unreachable"},
+		{actors.Degraded, ""}, {actors.Bad, ""}, {actors.OK, "healthy again"}, {actors.OK, ""}, {actors.Unreachable, "unreachable"},
 	} {
 		_, text, worth := c.news(x.state)
 		if text != x.want || worth != (x.want != "") {

@@ -98,7 +98,7 @@ func (g *group) step(owner *child, e power.Event) {
 	for _, a := range do {
 		switch a {
 		case power.Silent:
-			cause := fmt.Sprintf("nobody in %s has proved any work for %s", g.path, (now - state.Pet).Round(time.Second))
+			cause := fmt.Sprintf("no actor in %s has proved that it works for %s", g.path, (now - state.Pet).Round(time.Second))
 			owner.healing = true
 			g.say(owner, ladder.Action{Level: ladder.Cycle, Delay: g.held(owner)}, cause, owner.cell.Life())
 		case power.DoOff:
@@ -112,7 +112,7 @@ func (g *group) step(owner *child, e power.Event) {
 			g.endCycle(owner, nil)
 		case power.Failed:
 			g.endCycle(owner, owner)
-			g.fail(owner, &actors.Fault{Path: owner.path, Life: owner.cell.Life(), Level: actors.LevelCycle, Err: errors.New("the power cycle did not work")})
+			g.fail(owner, &actors.Fault{Path: owner.path, Life: owner.cell.Life(), Level: actors.LevelCycle, Err: errors.New("the power cycle did not help")})
 		}
 	}
 }
@@ -152,7 +152,7 @@ func (g *group) toggle(cy *cycle, way way) {
 	if way == on {
 		limit = g.timesOf(owner).On
 	}
-	fn := func(context.Context) error { return errors.New("the last try still hangs") }
+	fn := func(context.Context) error { return errors.New("the previous attempt still hangs") }
 	free := !owner.out[way]
 	if free {
 		owner.out[way] = true

@@ -43,9 +43,9 @@ func (g *group) attest() proof {
 		ago, ok := g.worked()
 		switch {
 		case !ok:
-			p.why = "nobody in it has proved any work yet"
+			p.why = "no actor in it has proved yet that it works"
 		case ago > g.silence:
-			p.why = fmt.Sprintf("nobody in it has proved any work for %s", ago.Round(time.Second))
+			p.why = fmt.Sprintf("no actor in it has proved that it works for %s", ago.Round(time.Second))
 		default:
 			p.ago = ago
 		}

@@ -109,7 +109,7 @@ func (l *lifeline) cut() {
 // meanwhile. In that case it panics to unwind them.
 func (g *group) goOn() {
 	if g.line.left.Load() {
-		panic(errors.New("this group was left behind"))
+		panic(errors.New("this group was abandoned"))
 	}
 }
 

@@ -105,7 +105,7 @@ func (g *group) carryOut(c *child, act ladder.Action, f *actors.Fault, owners []
 		g.quarantine(c, act.Delay, cause)
 	case ladder.Broken:
 		g.enter(c, broken)
-		c.cell.Close("its config can not work: " + cause)
+		c.cell.Close("its config cannot work: " + cause)
 	case ladder.Watchdog:
 		g.t.opts.Starve(c.path, cause)
 		g.quarantine(c, act.Delay, cause) // the breaker may hold the watchdog back for long

@@ -57,7 +57,7 @@ func (a *applying) putFile(m *kept, over []byte) (err error) {
 	m.over = append([]byte{}, now...)
 	if a.back {
 		if m.file, m.rejected, err = a.source.Reject(); err != nil {
-			return fmt.Errorf("the config file is left as it is, for it cannot be kept beside: %w", err)
+			return fmt.Errorf("the config file is unchanged, because its previous version cannot be saved: %w", err)
 		}
 	}
 	if err := a.source.Write(a.next.Text.Bytes()); err != nil {

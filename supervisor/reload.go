@@ -187,7 +187,7 @@ func (t *Tree) checkConfig(text []byte) *configv1.CheckResponse {
 }
 
 // renamed says why a gateway cannot change its name while it runs.
-const renamed = "the name of the gateway is in every subject: restart the daemon to change it"
+const renamed = "the name of the gateway cannot change while it runs: restart the daemon"
 
 // renames reports whether the changes rename the gateway.
 func renames(all []config.Change) bool {

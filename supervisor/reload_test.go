@@ -341,7 +341,7 @@ func TestFullRestartKeepsTheReload(t *testing.T) {
 			t.Error(err)
 		}
 		for toml, want := range map[string]string{
-			"":                 "give either config or toml",
+			"":                 "set either config or toml",
 			"timeuot = \"1m\"": `timeuot: unknown key, did you mean "timeout"?`,
 			"timeout = \"1m":   "toml:1:",
 			"timeout = \"2h\"": "timeout: 2h is out of range",
@@ -419,7 +419,7 @@ func TestGroupSettingsChangeLive(t *testing.T) {
 		p.change(func() { p.plans["f/a"].tick = nil })
 		if _, err := p.steer("f", &actorv1.UpdateConfigRequest{Config: &structpb.Struct{Fields: map[string]*structpb.Value{
 			"ladder": structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewStringValue("reboot now")}}),
-		}}}); err == nil || !strings.Contains(err.Error(), "is no step") {
+		}}}); err == nil || !strings.Contains(err.Error(), "is not a step") {
 			t.Errorf("a ladder without sense: %v", err)
 		}
 		p.run(time.Minute)

@@ -42,12 +42,12 @@ func (g *group) serve(r *actors.Request) {
 func (g *group) inject(r *actors.Request, m *drillv1.InjectRequest) {
 	cell := g.t.sys.Lookup(m.Path)
 	if cell == nil {
-		r.Refuse(bus.Errorf(bus.NotFound, "no actor is called %q%s", m.Path, schemas.DidYouMeanPath(m.Path, g.t.sys.Paths())))
+		r.Refuse(bus.Errorf(bus.NotFound, "no actor has the path %q%s", m.Path, schemas.DidYouMeanPath(m.Path, g.t.sys.Paths())))
 		return
 	}
 	if m.Fault == "starve" {
 		if held := g.t.opts.Held; held != nil && held() > 0 {
-			r.Refuse(bus.Errorf(bus.FailedPrecondition, "the watchdog has restarted the gateway lately and is held back for another %s", held().Round(time.Second)))
+			r.Refuse(bus.Errorf(bus.FailedPrecondition, "the watchdog has recently restarted the gateway and is held back for another %s", held().Round(time.Second)))
 			return
 		}
 		g.t.opts.Starve(m.Path, "starved by a drill")
@@ -248,7 +248,7 @@ func patched(old proto.Message, m *actorv1.UpdateConfigRequest) (proto.Message, 
 		patch = read
 	}
 	if (m.Toml == "") == (m.Config == nil) || len(patch.GetFields()) == 0 {
-		return nil, bus.Errorf(bus.InvalidArgument, "give either config or toml, with the keys to change")
+		return nil, bus.Errorf(bus.InvalidArgument, "set either config or toml, with the keys to change")
 	}
 	next := proto.Clone(old)
 	if err := schemas.Merge(next, patch); err != nil {

@@ -47,7 +47,7 @@ func TestCycleHitsWhatDependsOnIt(t *testing.T) {
 		p.wantState("f/a", actors.Gone)
 		for _, path := range []string{"f/one", "f/a"} { // callers are told to try again
 			_, err := p.soon(func(answer func(any, error)) { p.sys.Ask(path, &actorv1.GetConfigRequest{}, answer) })
-			if err == nil || !strings.Contains(err.Error(), path+": it is being started again: try again in a moment") {
+			if err == nil || !strings.Contains(err.Error(), path+": it is being restarted: try again in a moment") {
 				t.Error(err)
 			}
 		}
@@ -155,8 +155,8 @@ func TestDrills(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"f", group("restart 3 in 1m", "quarantine")}, {"f/one", rigged{}}, {"f/a", "f/one"}, {"loose", nil}}})
 		p.run(31 * time.Second)
 		for fault, want := range map[string]string{
-			"f/none kill": "did you mean", "f kill": "name one of its actors", "f/none power": "no actor", "f/a melt": "knows no fault",
-			"one kill": `did you mean "f/one"`, "nobody starve": "no actor is called \"nobody\"", "loose power": "loose has no power to cycle: name ",
+			"f/none kill": "did you mean", "f kill": "name one of its actors", "f/none power": "no actor", "f/a melt": "does not support fault",
+			"one kill": `did you mean "f/one"`, "nobody starve": "no actor has the path \"nobody\"", "loose power": "loose has no power to cycle: name ",
 		} {
 			path, fault, _ := strings.Cut(fault, " ")
 			if _, err := p.ask(&drillv1.InjectRequest{Path: path, Fault: fault}); err == nil || !strings.Contains(err.Error(), want) {

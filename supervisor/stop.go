@@ -56,7 +56,7 @@ func (g *group) whyClosed(c *child) string {
 	if g.phase == draining || c.leaving {
 		return "it is stopping"
 	}
-	return "it is being started again: try again in a moment"
+	return "it is being restarted: try again in a moment"
 }
 
 // terminated handles protoactor's message that a child has stopped.
@@ -80,7 +80,7 @@ func (g *group) gone(c *child) {
 	case c.state == up:
 		g.enter(c, down)
 		if g.phase != draining {
-			g.fail(c, &actors.Fault{Path: c.path, Life: c.cell.Life(), Err: errors.New("it stopped by itself")})
+			g.fail(c, &actors.Fault{Path: c.path, Life: c.cell.Life(), Err: errors.New("it ended by itself")})
 		}
 	case c.state == stopping:
 		g.enter(c, down)
@@ -91,7 +91,7 @@ func (g *group) gone(c *child) {
 // closed, and protoactor is told that it has terminated, because otherwise this group could never
 // stop. A group is abandoned with everything below it.
 func (g *group) abandon(c *child, why string) {
-	g.t.sys.Log.Error("left behind", "actor", c.path, "why", why)
+	g.t.sys.Log.Error("an actor was abandoned", "actor", c.path, "why", why)
 	pid := c.pid
 	g.t.leave(c.path)
 	sys := g.t.sys.Runtime()
@@ -105,11 +105,11 @@ func (g *group) abandon(c *child, why string) {
 func (t *Tree) leave(path string) {
 	runtime := t.sys.Runtime()
 	for _, cell := range t.within(path) {
-		cell.Close("it hung and was left behind")
+		cell.Close("it hung and was abandoned")
 		cell.Fence()
 		t.cut(cell.Path())
 		if cell.State() != actors.Bad {
-			cell.SetHealth(actors.Bad, "it hung and was left behind")
+			cell.SetHealth(actors.Bad, "it hung and was abandoned")
 		}
 		if pid := cell.PID(); pid != nil {
 			runtime.Root.Stop(pid)

@@ -24,7 +24,7 @@ func (g *group) kept(m kept) {
 	g.applying, g.owed = nil, nil
 	defer g.settle()
 	if m.unkept != "" {
-		g.t.sys.Log.Error("the config is in force, but not on disk: this is tried again", "err", m.unkept)
+		g.t.sys.Log.Error("the config is in force, but could not be saved; trying again", "err", m.unkept)
 		if m.owes {
 			g.owed = m.over
 		}
@@ -107,12 +107,12 @@ func (g *group) judgeConfig(a *applying) {
 // goBack makes a good config the one in force again, and publishes that.
 func (g *group) goBack(good *config.Tree, sick []string) {
 	log := g.t.sys.Log
-	log.Error("the new config did not get healthy: back to the last good one", "unhealthy", sick)
+	log.Error("the new config did not become healthy: rolling back to the last good one", "unhealthy", sick)
 	back := &applying{source: g.t.opts.Source, write: true, back: true, next: good}
 	back.req = actors.NewRequest(nil, func(msg any, err error) {
 		word, ok := msg.(*configv1.RolledBack)
 		if !ok || err != nil {
-			log.Error("roll back", "err", err)
+			log.Error("the rollback failed", "err", err)
 			return
 		}
 		log.Warn("the last good config is in force again", "version", word.Version, "restored", word.Restored,
@@ -203,7 +203,7 @@ func ailing(c *actors.Cell, before standing) string {
 	state, cause := c.State(), c.Health().Cause
 	failed := state == actors.Bad || state == actors.Quarantined
 	if state == actors.Starting && c.Life() > before.life+1 {
-		failed, cause = true, "still starting, again and again"
+		failed, cause = true, "restarted repeatedly and still starting"
 	}
 	if failed && before.state != actors.Bad && before.state != actors.Quarantined ||
 		before.state == actors.OK && state == actors.Unreachable {

@@ -54,7 +54,7 @@ func (b *builder) step(t *value, p part, at string, create origin) *value {
 	case e.val.form == listForm && e.val.origin == byHeader && create == implied:
 		return e.val.items[len(e.val.items)-1]
 	case e.val.form == tableForm:
-		b.problem(p.line, at, "the table of line %d is complete, nothing can be added to it here", e.line)
+		b.problem(p.line, at, "the table of line %d is an inline table: add the key there", e.line)
 	default:
 		b.problem(p.line, at, "is %s in line %d and cannot be a table as well", e.val.what(), e.line)
 	}
@@ -74,7 +74,7 @@ func (b *builder) table(t *value, p part, at string) *value {
 		e.val.origin, e.val.line = byHeader, p.line
 		return e.val
 	case e.val.form == tableForm:
-		b.problem(p.line, at, "table stands twice, first in line %d", e.val.line)
+		b.problem(p.line, at, "the table is defined twice, first in line %d", e.val.line)
 		if e.val.origin != inline {
 			return e.val
 		}
@@ -114,7 +114,7 @@ func (b *builder) set(t *value, at string, parts []part, v *value) {
 	}
 	last := parts[len(parts)-1]
 	if e, twice := t.get(last.key); twice {
-		b.problem(last.line, join(at, last.key), "stands twice, first in line %d", e.line)
+		b.problem(last.line, join(at, last.key), "is defined twice, first in line %d", e.line)
 		return
 	}
 	t.add(last.key, last.line, v)

@@ -140,7 +140,7 @@ func (r *reader) open(name string, builtin fs.FS, m proto.Message, check func(pr
 	if len(sub.problems) > 0 {
 		sub.problems.sort()
 		r.foreign = append(r.foreign, sub.problems...)
-		return nil, fmt.Errorf("there are errors in %s", file)
+		return nil, fmt.Errorf("%s has errors", file)
 	}
 	return m, nil
 }

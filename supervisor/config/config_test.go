@@ -89,9 +89,9 @@ func TestOtherEncodings(t *testing.T) {
 	}
 	for name, test := range map[string]struct{ text, want string }{
 		"utf-16":            {string(utf16), "x.toml:1: the text is UTF-16: save it as UTF-8"},
-		"binary":            {"gateway = \"demo\"\n\x7fELF\x00\x00\n= 5\n", "x.toml:2: a zero byte: this is no text file"},
+		"binary":            {"gateway = \"demo\"\n\x7fELF\x00\x00\n= 5\n", "x.toml:2: a zero byte: this is not a text file"},
 		"latin-1 comment":   {"gateway = \"demo\"\n# caf\xe9\n# \xe9\n", "x.toml:2: byte 0xE9 is not UTF-8: save the text as UTF-8"},
-		"latin-1 text":      {"gateway = \"d\xe9mo\"", "x.toml:1: byte 0xE9 is not UTF-8: save the text as UTF-8\nx.toml:1: gateway: \"d\ufffdmo\" does not fit: want lower-case letters, digits and -, like \"site-17\""},
+		"latin-1 text":      {"gateway = \"d\xe9mo\"", "x.toml:1: byte 0xE9 is not UTF-8: save the text as UTF-8\nx.toml:1: gateway: \"d\ufffdmo\" is invalid: want lower-case letters, digits and -, like \"site-17\""},
 		"something besides": {"gateway = \"demo\" # \xe9\nx = 5", "x.toml:1: byte 0xE9 is not UTF-8: save the text as UTF-8\nx.toml:2: x: unknown key; a table without kind is a group and may hold \"gateway\", \"ladder\" or \"watchdog\""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestEverySortOfField(t *testing.T) {
 	_, problems = config.Parse("plant.toml", []byte(head+"sequence = -1\ntime = \"noon\"\nsamples = [\n{ number = 1, text = \"x\" },\n]\n"), sample)
 	want := "plant.toml:4: s.sequence: -1 is out of range: at least 0\n" +
 		"plant.toml:5: s.time: \"noon\" is not a time like \"2026-01-31T12:00:00Z\"\n" +
-		"plant.toml:7: s.samples[0].text: cannot stand beside \"number\""
+		"plant.toml:7: s.samples[0].text: cannot be used together with \"number\""
 	if problems.Format() != want {
 		t.Errorf("got\n%s\nwant\n%s", problems.Format(), want)
 	}

@@ -72,7 +72,7 @@ func (d *decoder) message(at string, m protoreflect.Message, t *value) {
 		}
 		d.place(field, e.line)
 		if one := fd.ContainingOneof(); one != nil && !one.IsSynthetic() && m.WhichOneof(one) != nil {
-			d.fail(e.line, field, "cannot stand beside %q", schemas.Key(m.WhichOneof(one)))
+			d.fail(e.line, field, "cannot be used together with %q", schemas.Key(m.WhichOneof(one)))
 			continue
 		}
 		d.field(field, m, fd, e)
@@ -82,7 +82,7 @@ func (d *decoder) message(at string, m protoreflect.Message, t *value) {
 
 func (d *decoder) unknownKey(e entry, field string, md protoreflect.MessageDescriptor) {
 	if e.val.form == tableForm && hasKind(e.val) {
-		d.fail(e.line, field, "an actor cannot stand within an actor; only groups have children")
+		d.fail(e.line, field, "an actor cannot be inside an actor; only groups have children")
 		return
 	}
 	hint := schemas.DidYouMean(e.key, schemas.Keys(md))

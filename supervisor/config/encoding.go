@@ -14,7 +14,7 @@ func decoded(text []byte, problem func(line int, key, format string, args ...any
 		return nil, false
 	}
 	if i := bytes.IndexByte(text, 0); i >= 0 {
-		problem(1+bytes.Count(text[:i], []byte("\n")), "", "a zero byte: this is no text file")
+		problem(1+bytes.Count(text[:i], []byte("\n")), "", "a zero byte: this is not a text file")
 		return nil, false
 	}
 	if utf8.Valid(text) {

@@ -42,7 +42,7 @@ func (r *reader) dangling(ref schemas.Reference) string {
 		}
 		return fmt.Sprintf("no actor %q%s", ref.Name, whoOffers(ref.Service, offering))
 	}
-	return fmt.Sprintf("%q is of kind %s and cannot serve here%s", ref.Name, kind, whoOffers(ref.Service, offering))
+	return fmt.Sprintf("%q is of kind %s, which cannot be used here%s", ref.Name, kind, whoOffers(ref.Service, offering))
 }
 
 // offering returns the paths of the actors that offer a service, sorted.
@@ -62,7 +62,7 @@ func whoOffers(service string, paths []string) string {
 	case service == "*":
 		return ""
 	case n == 0:
-		return fmt.Sprintf("; no actor here offers %s", service)
+		return fmt.Sprintf("; no actor in this config offers %s", service)
 	case n > 5:
 		list := strings.ReplaceAll(schemas.Quoted(paths[:5]), " or ", ", ")
 		return fmt.Sprintf("; %s is offered by %s and %d more", service, list, n-5)

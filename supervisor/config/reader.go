@@ -101,7 +101,7 @@ func hasKind(v *value) bool {
 
 func (r *reader) unknownSetting(e entry, at string, settings []string) {
 	if e.key == "kind" {
-		r.problem(e.line, at, "the top of the file is no actor; write kind into a table")
+		r.problem(e.line, at, "kind must be in a table: the top of the file is not an actor")
 		return
 	}
 	hint := schemas.DidYouMean(e.key, settings)
@@ -169,7 +169,7 @@ func (r *reader) child(parent, at string, e entry) *Node {
 	case root:
 		r.problem(e.line, at, "%q is the name of the tree's root; choose another", root)
 	case catalogue:
-		r.problem(e.line, at, "under %q everybody is listed; choose another name", catalogue)
+		r.problem(e.line, at, "%q is reserved for the catalogue; choose another name", catalogue)
 	}
 	kind, ok := e.val.get("kind")
 	switch {
@@ -188,7 +188,7 @@ func (r *reader) badName(e entry, at string) {
 	if better != "" {
 		hint = fmt.Sprintf(", try %q", better)
 	}
-	r.problem(e.line, at, "%q cannot be a name: only a to z, 0 to 9 and \"-\" may stand in it%s", e.key, hint)
+	r.problem(e.line, at, "%q cannot be a name: only a to z, 0 to 9 and \"-\" are allowed%s", e.key, hint)
 }
 
 // actor reads a table with kind.
@@ -208,7 +208,7 @@ func (r *reader) actor(path, at string, e, kind entry) *Node {
 	case slices.Contains(r.implicit, path):
 		r.problem(kind.line, join(at, "kind"), "%q always runs and must be of kind %q, got %q", path, path, k.Name)
 	case slices.Contains(r.implicit, k.Name):
-		r.problem(kind.line, join(at, "kind"), "one actor of kind %q always runs, by the name of %q, and there is no other: this is table [%s]", k.Name, k.Name, k.Name)
+		r.problem(kind.line, join(at, "kind"), "there is only one actor of kind %q, which always runs with the name %q: write its table as [%s]", k.Name, k.Name, k.Name)
 	}
 	r.actors[path] = k.Name
 	n := &Node{Path: path, Kind: k.Name, Config: k.Config.New().Interface(), Line: e.val.line}

@@ -19,7 +19,7 @@ func TestActorsOfOneKindHaveOneNameForAField(t *testing.T) {
 			at := unsafe.StringData(field)
 			if was := seen[field]; was != nil {
 				if again++; was != at {
-					t.Errorf("%s is there twice", field)
+					t.Errorf("%s is defined twice", field)
 				}
 			}
 			seen[field] = at

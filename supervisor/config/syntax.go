@@ -216,9 +216,9 @@ func humanSyntax(message string, rest []byte) string {
 	letter := word != "" && unicode.IsLetter([]rune(word)[0])
 	switch {
 	case message == "strings must be quoted":
-		return `a text must stand in quotes, like "20s"`
+		return `a text must be in quotes, like "20s"`
 	case strings.HasPrefix(message, "expected keyword"), strings.Contains(message, "at start of value") && letter:
-		return fmt.Sprintf("a text must stand in quotes: %q", word)
+		return fmt.Sprintf("a text must be in quotes: %q", word)
 	case strings.Contains(message, "at start of value") && (word == "" || word[0] == '#'):
 		return `a value is missing after "="`
 	case strings.HasSuffix(message, "strings cannot have new lines"), strings.HasPrefix(message, "unterminated"):

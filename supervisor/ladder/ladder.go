@@ -62,7 +62,7 @@ func Parse(words []string) (Ladder, error) {
 			}
 			l.Steps = append(l.Steps, Step{Level(f[0]), n, d})
 		default:
-			return l, fmt.Errorf(`%q is no step: write "restart 3 in 1m", "cycle 2 in 10m", "escalate" or "quarantine"`, w)
+			return l, fmt.Errorf(`%q is not a step: write "restart 3 in 1m", "cycle 2 in 10m", "escalate" or "quarantine"`, w)
 		}
 	}
 	return l, nil

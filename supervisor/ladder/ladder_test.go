@@ -28,13 +28,13 @@ func TestParse(t *testing.T) {
 		"nothing":        {nil, ""},
 		"end only":       {[]string{"escalate"}, ""},
 		"end first":      {[]string{"escalate", "restart 1 in 1m"}, "must be the last"},
-		"unknown":        {[]string{"reboot 1 in 1m"}, "is no step"},
+		"unknown":        {[]string{"reboot 1 in 1m"}, "is not a step"},
 		"no count":       {[]string{"restart x in 1m"}, "want a count"},
 		"zero":           {[]string{"restart 0 in 1m"}, "want a count"},
 		"no unit":        {[]string{"restart 1 in 60"}, "want a count"},
 		"negative time":  {[]string{"cycle 1 in -1m"}, "want a count"},
-		"too many words": {[]string{"restart 1 in 1m please"}, "is no step"},
-		"empty":          {[]string{""}, "is no step"},
+		"too many words": {[]string{"restart 1 in 1m please"}, "is not a step"},
+		"empty":          {[]string{""}, "is not a step"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -45,7 +45,7 @@ func (k *Keeper) carry(a action) {
 	case doRetract:
 		k.c.Book.retract()
 	case doRecord:
-		k.log.Error("watchdog starves", slog.String("path", a.cause.Path), slog.String("reason", a.cause.Reason))
+		k.log.Error("watchdog is starved", slog.String("path", a.cause.Path), slog.String("reason", a.cause.Reason))
 		k.c.Book.starve(a.cause)
 	case doExit:
 		if k.c.Starved != nil {

@@ -130,7 +130,7 @@ func (b *Book) aside(path string, err error) string {
 	if moveErr != nil {
 		to = ""
 	}
-	b.log.Warn("a boot file cannot be trusted", slog.String("file", path), slog.Any("err", err), slog.String("kept", to))
+	b.log.Warn("a boot record is damaged", slog.String("file", path), slog.Any("err", err), slog.String("kept", to))
 	return to
 }
 

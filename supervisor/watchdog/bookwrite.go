@@ -53,7 +53,7 @@ func (b *Book) change(edit func(), wait bool) error {
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
-		return errors.New("boot record: the book is closed")
+		return errors.New("the boot record is closed")
 	}
 	edit()
 	b.mu.Unlock()
@@ -134,9 +134,9 @@ func (b *Book) flush(r Record, l Ledger) error {
 func (b *Book) report(err error) {
 	switch {
 	case err != nil && !b.failing:
-		b.log.Warn("boot record cannot be written, it is kept in memory until it can", slog.String("dir", b.dir), slog.Any("err", err))
+		b.log.Warn("the boot record cannot be written; it is kept in memory until then", slog.String("dir", b.dir), slog.Any("err", err))
 	case err == nil && b.failing:
-		b.log.Info("boot record is written again", slog.String("dir", b.dir))
+		b.log.Info("the boot record is written again", slog.String("dir", b.dir))
 	}
 	b.failing = err != nil
 }

@@ -55,7 +55,7 @@ func (b Both) Arm() (time.Duration, error) {
 	first, err1 := b.First.Arm()
 	behind, err2 := b.Behind.Arm()
 	if first > 0 && behind > 0 && behind <= first {
-		err2 = errors.Join(err2, fmt.Errorf("hardware watchdog bites after %s, before systemd after %s: raise the hardware timeout", behind, first))
+		err2 = errors.Join(err2, fmt.Errorf("the hardware watchdog resets after %s, before systemd acts after %s: raise the hardware timeout", behind, first))
 	}
 	if first == 0 || behind > 0 && behind < first {
 		return behind, errors.Join(err1, err2)

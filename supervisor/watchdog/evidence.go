@@ -49,7 +49,7 @@ func (e Evidence) lacking(maxAge time.Duration) []Missing {
 	case len(e.Missing) > 0:
 		return e.Missing
 	case e.Alive <= 0:
-		return []Missing{{keeperPath, "the probe found nobody to ask"}}
+		return []Missing{{keeperPath, "the probe found no actor to ask"}}
 	case e.Age < 0 || e.Age > maxAge:
 		return []Missing{{keeperPath, fmt.Sprintf("the evidence is %s old, more than %s", e.Age, maxAge)}}
 	}

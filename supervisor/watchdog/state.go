@@ -104,7 +104,7 @@ func (s state) status(now time.Duration) string {
 	case s.phase == stopping:
 		return "stopping"
 	case now < s.snooze:
-		return "watchdog snoozes: " + or(who, "asked to")
+		return "watchdog suspended: " + or(who, "on request")
 	case s.doom != nil && now < s.hold:
 		return "watchdog holds back to avoid a boot loop: " + s.doom.String()
 	case s.phase == starting:
