@@ -157,13 +157,13 @@ func (b *Bus) Close() {
 		b.conn.Close()
 	}
 	if err := b.remember(); err != nil {
-		b.log.Warn("the ledger of the streams could not be written", "err", err)
+		b.log.Warn("cannot write the ledger of the streams", "err", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	defer b.made(ctx)()
 	if err := b.server.stop(ctx); err != nil {
-		b.log.Error("the server has been left behind", "err", err)
+		b.log.Error("the server was abandoned", "err", err)
 		return
 	}
 	b.unstage()

@@ -216,7 +216,7 @@ func (r *reading) run(ctx context.Context) error {
 		case <-look.C:
 			if time.Since(r.last) > streamLease {
 				r.tell(headerCancel)
-				return fmt.Errorf("stream %s: %w", r.subject, Errorf(Unavailable, "the actor has gone silent"))
+				return fmt.Errorf("stream %s: %w", r.subject, Errorf(Unavailable, "the actor no longer answers"))
 			}
 		case m := <-r.answers:
 			r.last = time.Now()

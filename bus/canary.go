@@ -28,7 +28,7 @@ func (b *Bus) Canary(ctx context.Context) error {
 		return err
 	}
 	if err := b.sweep(ctx); err != nil { // the next Canary tries again
-		b.log.Debug("places in the tracks are not given up yet", "err", err)
+		b.log.Debug("removed readers still hold positions in the tracks", "err", err)
 	}
 	b.mu.Lock()
 	due := time.Since(b.written) > ledgerPause

@@ -89,7 +89,7 @@ func newCommitter(b *Bus) *committer {
 // the store does not work, FailedPrecondition if c is not the gateway's own connection.
 func (c *Conn) Keep(subject, typ string, payload []byte, p Priority, done func(seq uint64, err error)) {
 	if c.commit == nil {
-		done(0, Errorf(FailedPrecondition, "only the gateway itself writes tracks"))
+		done(0, Errorf(FailedPrecondition, "only the gateway itself can write tracks"))
 		return
 	}
 	c.commit.keep(&write{subject: subject, typ: typ, payload: payload, priority: p, done: done})
@@ -99,7 +99,7 @@ func (m *committer) keep(w *write) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.queue) >= keepQueue {
-		go w.done(0, Errorf(ResourceExhausted, "%d writes wait for the disk already", keepQueue))
+		go w.done(0, Errorf(ResourceExhausted, "%d writes are already waiting for the disk", keepQueue))
 		return
 	}
 	m.queue = append(m.queue, w)
@@ -230,7 +230,7 @@ func (m *committer) ready() error {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(b.cfg.Dir, &fs); err == nil {
 		if free := fs.Bavail * uint64(fs.Bsize); free < uint64(b.cfg.Reserve) {
-			return Errorf(ResourceExhausted, "the disk has %d KiB left, and the last %d KiB are not for tracks", free>>10, b.cfg.Reserve>>10)
+			return Errorf(ResourceExhausted, "the disk has %d KiB left, of which %d KiB are reserved: tracks are not written", free>>10, b.cfg.Reserve>>10)
 		}
 	}
 	return nil
@@ -339,5 +339,5 @@ func (m *committer) settle(group []*write, cause error) {
 }
 
 func (m *committer) why(err error) error {
-	return Errorf(Unavailable, "the store does not take it: %s", oneLine(m.bus.conn.reason(context.Background(), err).Error()))
+	return Errorf(Unavailable, "the store rejects it: %s", oneLine(m.bus.conn.reason(context.Background(), err).Error()))
 }

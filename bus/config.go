@@ -63,7 +63,7 @@ func (c Config) check() error {
 		return err
 	}
 	if c.Anonymous != "" && c.Guard != nil {
-		return fmt.Errorf("anonymous = %q: what clients without credentials may use is the guard's to say", c.Anonymous)
+		return fmt.Errorf("anonymous = %q: not allowed with a guard, which decides what clients without credentials may use", c.Anonymous)
 	}
 	switch c.Anonymous {
 	case "", Observer, Operator:

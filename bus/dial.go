@@ -50,11 +50,11 @@ func Dial(o Options) (*Conn, error) {
 		key, err := proofFrom(o.NKeyFile)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && o.Hub:
-			return nil, fmt.Errorf("key file %s does not exist: gatewayd fleet creds --operator makes one", o.NKeyFile)
+			return nil, fmt.Errorf("key file %s does not exist: gatewayd fleet creds --operator creates it", o.NKeyFile)
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("key file %s does not exist: the gateway makes it when its bus first listens", o.NKeyFile)
+			return nil, fmt.Errorf("key file %s does not exist: the gateway creates it when its bus first listens", o.NKeyFile)
 		case errors.Is(err, os.ErrPermission):
-			return nil, fmt.Errorf("key file %s may not be read by this user: use sudo or join the group that owns it", o.NKeyFile)
+			return nil, fmt.Errorf("key file %s cannot be read by this user: use sudo or join the group that owns it", o.NKeyFile)
 		case err != nil:
 			return nil, fmt.Errorf("key file %s holds no user key: %s", o.NKeyFile, oneLine(err.Error()))
 		}
@@ -103,9 +103,9 @@ func unreachable(o Options, err error) error {
 		case o.NKeyFile == "":
 			return Errorf(PermissionDenied, "%s requires credentials: give a key file (observer.nk or operator.nk)", o.URL)
 		}
-		return Errorf(PermissionDenied, "%s does not accept the key in %s: is it of this gateway?", o.URL, o.NKeyFile)
+		return Errorf(PermissionDenied, "%s does not accept the key in %s: does it belong to this gateway?", o.URL, o.NKeyFile)
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted), strings.Contains(err.Error(), "tls"):
-		return Errorf(FailedPrecondition, "%s and this client do not agree about TLS: %s", o.URL, oneLine(err.Error()))
+		return Errorf(FailedPrecondition, "%s and this client do not agree on TLS: %s", o.URL, oneLine(err.Error()))
 	}
 	return Errorf(Unavailable, "no gateway answers at %s: is gatewayd running there, with the bus listening? (%s)", o.URL, oneLine(err.Error()))
 }

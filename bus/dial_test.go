@@ -105,7 +105,7 @@ func TestDialErrors(t *testing.T) {
 	}{
 		"unreachable":    {bus.Options{URL: "nats://127.0.0.1:1"}, bus.Unavailable, "is gatewayd running"},
 		"no credentials": {bus.Options{URL: "nats://" + b.Addr()}, bus.PermissionDenied, "give a key file"},
-		"foreign key":    {bus.Options{URL: "nats://" + b.Addr(), NKeyFile: filepath.Join(other, "operator.nk")}, bus.PermissionDenied, "of this gateway"},
+		"foreign key":    {bus.Options{URL: "nats://" + b.Addr(), NKeyFile: filepath.Join(other, "operator.nk")}, bus.PermissionDenied, "belong to this gateway"},
 		"no key file":    {bus.Options{URL: "nats://" + b.Addr(), NKeyFile: filepath.Join(keys, "none.nk")}, "", "does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -48,7 +48,7 @@ type entrance struct {
 func (e *entrance) Check(c server.ClientAuthentication) bool {
 	err := e.admit(c)
 	if err != nil {
-		e.log.Debug("not let in", "remote", remote(c), "err", err)
+		e.log.Debug("client refused", "remote", remote(c), "err", err)
 		e.refused(c, err)
 	}
 	return err == nil
@@ -61,7 +61,7 @@ func remote(c server.ClientAuthentication) string {
 	return "this process"
 }
 
-var errNobody = errors.New("no credentials that anybody here has")
+var errNobody = errors.New("the credentials match no identity")
 
 func (e *entrance) admit(c server.ClientAuthentication) error {
 	shown, err := shownBy(c)
@@ -236,7 +236,7 @@ type Cut struct {
 	Cause       error
 }
 
-var errChanged = errors.New("it may use something else now")
+var errChanged = errors.New("its permissions have changed")
 
 // Review ends the connections of all guests that are no longer admitted, and of those whose
 // permissions have changed, who have to reconnect. still returns the current state of a guest.

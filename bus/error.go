@@ -33,7 +33,7 @@ const (
 // did answer.
 const (
 	NoAnswer = "no answer in time"
-	Nobody   = "nobody answers there: the actor does not exist, is not running or has no such method"
+	Nobody   = "no answer: the actor does not exist, is not running or has no such method"
 )
 
 // Error is a failure as it is sent: in the JSON body and in the headers Nats-Service-Error-Code and

@@ -32,7 +32,7 @@ func trackPatterns(gateway string, filters []string) (patterns []string, err err
 			case covers(p, other):
 				continue
 			case overlap(other, p):
-				return nil, fmt.Errorf("%q and %q pick some tracks both: write %q for all of them, or filters that have none in common", all[i], f, both(all[i], f))
+				return nil, fmt.Errorf("%q and %q match some tracks twice: write %q for all of them, or filters that do not overlap", all[i], f, both(all[i], f))
 			}
 			apart, kept = append(apart, other), append(kept, all[i])
 		}

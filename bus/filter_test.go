@@ -16,9 +16,9 @@ func TestFiltersOfTracks(t *testing.T) {
 		{"tracks/a tracks/a", ""},
 		{"tracks/a tracks/a/b", ""},
 		{"tracks/+/x tracks/a/y", ""},
-		{"tracks/+/x tracks/a/+", `"tracks/+/x" and "tracks/a/+" pick some tracks both: write "tracks/+/+" for all of them`},
+		{"tracks/+/x tracks/a/+", `"tracks/+/x" and "tracks/a/+" match some tracks twice: write "tracks/+/+" for all of them`},
 		{"tracks/+/x tracks/a/#", `write "tracks/+/#"`},
-		{"tracks/+/x tracks/a/+ #", `pick some tracks both`},
+		{"tracks/+/x tracks/a/+ #", `match some tracks twice`},
 		{"# tracks/+/x tracks/a/+", ""},
 		{"#/a", `only allowed at the end`},
 	} {

@@ -36,14 +36,14 @@ func (c *Conn) direct(stream string, req directGet) (string, error) {
 	}
 	tok := strings.SplitN(cmp.Or(req.NextFor, req.LastFor), ".", 3)
 	if len(tok) < 3 || CheckGateway(tok[1]) != nil {
-		return "", Errorf(InvalidArgument, "name one gateway: the hub itself does not keep %s", cmp.Or(req.NextFor, req.LastFor))
+		return "", Errorf(InvalidArgument, "name a single gateway: the hub itself does not store %s", cmp.Or(req.NextFor, req.LastFor))
 	}
 	return domain(tok[1], "DIRECT.GET."+stream), nil
 }
 
 // away is the error that no gateway answers at the hub.
 func away(subject string) error {
-	return Errorf(Unavailable, "gateway %s is not connected to the hub, or does not let it hear what it keeps", strings.Split(subject, ".")[1])
+	return Errorf(Unavailable, "gateway %s is not connected to the hub, or does not give it access to stored messages", strings.Split(subject, ".")[1])
 }
 
 // Roster creates the stream that keeps the standing of every gateway, or changes its number of
@@ -54,7 +54,7 @@ func (c *Conn) Roster(ctx context.Context, replicas int) error {
 		return err
 	}
 	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: streamFleet, Description: "the last standing of every gateway", Subjects: []string{standingOf("*")}, Storage: jetstream.FileStorage,
+		Name: streamFleet, Description: "the last status of every gateway", Subjects: []string{standingOf("*")}, Storage: jetstream.FileStorage,
 		MaxMsgsPerSubject: 1, AllowDirect: true, Replicas: replicas,
 	})
 	return c.atHub(ctx, "stream "+streamFleet, err)
@@ -235,9 +235,9 @@ func (c *Conn) atHub(ctx context.Context, what string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return Errorf(NotFound, "%s is not at the hub", what)
+		return Errorf(NotFound, "the hub has no %s", what)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
-		return Errorf(FailedPrecondition, "%s: the hub keeps nothing: its servers need jetstream, and the account of the gateways too", what)
+		return Errorf(FailedPrecondition, "%s: the hub stores nothing: enable jetstream on its servers and for the account of the gateways", what)
 	case errors.As(err, &api):
 		return Errorf(FailedPrecondition, "%s: %s", what, api.Description)
 	}

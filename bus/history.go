@@ -148,7 +148,7 @@ func (c *Conn) fetch(ctx context.Context, nc *nats.Conn, stream string, req dire
 			return false, away(subject)
 		}
 		if errors.Is(err, nats.ErrNoResponders) {
-			return false, Errorf(Unavailable, "stream %s is not there: the store of the gateway does not work", stream)
+			return false, Errorf(Unavailable, "stream %s does not exist: the store of the gateway does not work", stream)
 		}
 		if err != nil {
 			return false, c.reason(ctx, err)

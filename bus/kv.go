@@ -213,11 +213,11 @@ func (k *KV) failed(what, key string, err error) error {
 	api := &jetstream.APIError{}
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrNoKeysFound):
-		e = Errorf(NotFound, "there is no such key")
+		e = Errorf(NotFound, "the key does not exist")
 	case errors.Is(err, jetstream.ErrKeyExists), errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
-		e = Errorf(Aborted, "it has been changed meanwhile")
+		e = Errorf(Aborted, "it was changed meanwhile")
 	case errors.Is(err, jetstream.ErrInvalidKey):
-		e = Errorf(InvalidArgument, "this cannot be a key")
+		e = Errorf(InvalidArgument, "invalid key")
 	case strings.Contains(err.Error(), "maximum bytes exceeded"):
 		e = Errorf(ResourceExhausted, "the bucket holds %d bytes already", bucketBytes)
 	case errors.Is(err, jetstream.ErrNoStreamResponse):

@@ -77,7 +77,7 @@ func (l *Leaf) check(gateway string) error {
 	}
 	for _, c := range l.Hears {
 		if !slices.Contains(visible[:], c) {
-			return fmt.Errorf("leaf: nobody outside hears %q", c)
+			return fmt.Errorf("leaf: messages of class %q are not visible to clients", c)
 		}
 	}
 	return nil
@@ -119,7 +119,7 @@ func LeafKey(file string) (public string, err error) {
 // call returns the subject of a filter of commands.
 func (l *Leaf) call(gateway, filter string) (string, error) {
 	if !strings.HasPrefix(filter, "cmd/") {
-		return "", fmt.Errorf("leaf: %q is no filter of commands like cmd/field/#", filter)
+		return "", fmt.Errorf("leaf: %q is not a filter of commands like cmd/field/#", filter)
 	}
 	return Pattern(gateway, filter)
 }

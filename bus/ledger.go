@@ -174,7 +174,7 @@ func compare(known ledger, found map[string]server.StreamState, present []string
 		case !ok && !on[name]:
 			all = append(all, Loss{Stream: name, FromSeq: e.First, ToSeq: e.Last, Reason: "its directory is gone"})
 		case ok && st.LastSeq < e.Last:
-			all = append(all, Loss{Stream: name, FromSeq: st.LastSeq + 1, ToSeq: e.Last, Reason: "it ends earlier than it did"})
+			all = append(all, Loss{Stream: name, FromSeq: st.LastSeq + 1, ToSeq: e.Last, Reason: "messages at its end are missing"})
 		}
 	}
 	if st := found[streamTracks]; st.Lost != nil && st.LastSeq >= known[streamTracks].Last {

@@ -83,7 +83,7 @@ func (b *Bus) saveDescription() {
 		err = copyDescription(from, to)
 	}
 	if err != nil {
-		b.log.Warn("no copy of the description of the tracks could be made", "err", err)
+		b.log.Warn("cannot copy the description of the tracks", "err", err)
 	}
 }
 
@@ -114,7 +114,7 @@ func (b *Bus) misplaced(s *server.Server) (reader string) {
 // with the oldest message and skips what it has seen.
 func replaceReader(dir, reader string, r *Report) {
 	from := filepath.Join(streamsDir(dir), streamTracks, "obs", filepath.Base(reader))
-	r.Notes = append(r.Notes, fmt.Sprintf("the place of reader %s in the tracks was unreadable: it begins with the oldest record", reader))
+	r.Notes = append(r.Notes, fmt.Sprintf("the position of reader %s in the tracks was unreadable: it starts from the oldest record", reader))
 	to := filepath.Join(dir, "quarantine", time.Now().UTC().Format("20060102T150405.000")+"-"+streamTracks+"-"+filepath.Base(reader))
 	if os.MkdirAll(filepath.Dir(to), 0o755) != nil || os.Rename(from, to) != nil {
 		_ = os.RemoveAll(from)

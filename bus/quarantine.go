@@ -57,7 +57,7 @@ func quarantine(dir string, losses []Loss, now time.Time) []Loss {
 			err = os.Rename(from, to)
 		}
 		if err != nil {
-			losses[i].Reason += fmt.Sprintf("; it could not be set aside (%v) and was deleted", err)
+			losses[i].Reason += fmt.Sprintf("; it could not be moved to quarantine (%v) and was deleted", err)
 			_ = os.RemoveAll(from)
 			continue
 		}

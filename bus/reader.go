@@ -102,7 +102,7 @@ const maxUnacked = 20_000
 func (c *Conn) Reader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 	r := &Reader{conn: c, name: readerName(cfg.Name), rewind: true}
 	if c.commit == nil {
-		return nil, Errorf(FailedPrecondition, "only the gateway itself reads tracks for good")
+		return nil, Errorf(FailedPrecondition, "only the gateway itself can read tracks with a stored position")
 	}
 	gateway := c.commit.bus.Gateway()
 	var err error

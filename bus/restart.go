@@ -43,7 +43,7 @@ func (b *Bus) Restart(ctx context.Context) error {
 		inside.Listen = ""
 		why := err
 		if err = errors.Join(why, b.startServer(inside)); b.server.get() != nil {
-			b.note("no client can connect from outside: " + oneLine(why.Error()))
+			b.note("no client can connect over the network: " + oneLine(why.Error()))
 		}
 	}
 	if b.server.get() == nil {

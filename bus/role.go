@@ -56,7 +56,7 @@ func loadIdentity(dir, role string) (id identity, note string, err error) {
 				id, err := withPublic(role, pair)
 				return id, "", err
 			}
-			note = path + " was no user key and has been replaced"
+			note = path + " was not a user key and has been replaced"
 			_ = os.Rename(path, path+".corrupt")
 		case !errors.Is(err, fs.ErrNotExist):
 			note = err.Error()
@@ -66,7 +66,7 @@ func loadIdentity(dir, role string) (id identity, note string, err error) {
 		return id, note, err
 	}
 	if err := storeSeed(path, id.pair); err != nil {
-		note = fmt.Sprintf("key of %s lasts until the next start only: %v", role, err)
+		note = fmt.Sprintf("key of %s is valid only until the next start: %v", role, err)
 	}
 	return id, note, nil
 }
@@ -160,7 +160,7 @@ func NewKey(file string) (public string, err error) {
 		return "", err
 	}
 	if _, err := os.Lstat(file); err == nil {
-		return "", fmt.Errorf("%s is there already", file)
+		return "", fmt.Errorf("%s already exists", file)
 	}
 	return id.public, storeSeed(file, id.pair)
 }

@@ -12,7 +12,7 @@ func (m *committer) tidy(last uint64) {
 	if last-m.noted >= ledgerStride {
 		m.noted = last
 		if err := m.bus.remember(); err != nil {
-			m.bus.log.Warn("the ledger of the streams could not be written", "err", err)
+			m.bus.log.Warn("cannot write the ledger of the streams", "err", err)
 		}
 	}
 	if m.fresh < m.bus.cfg.MaxTracks/64 {
@@ -22,7 +22,7 @@ func (m *committer) tidy(last uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	if err := m.makeRoom(ctx); err != nil {
-		m.bus.log.Warn("no room could be made in the tracks", "err", err)
+		m.bus.log.Warn("cannot free space in the tracks", "err", err)
 	}
 }
 

@@ -18,7 +18,7 @@ func (b *Bus) startServer(cfg Config) error {
 	}
 	r := Report{Notes: slices.Clone(b.notes)}
 	if cfg.Dir == "" {
-		r.Store = "no directory is configured: nothing is kept"
+		r.Store = "no data directory is configured: nothing is stored"
 	} else if s, err = b.withStore(s, cfg, &r); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (b *Bus) examine(s *server.Server, known ledger, cfg Config, r *Report) (ba
 	losses := compare(known, found, presentStreams(cfg.Dir))
 	if doubtful(known, losses, found) {
 		if err := known.write(cfg.Dir); err != nil {
-			r.Notes = append(r.Notes, "the ledger of the streams could not be written: "+err.Error())
+			r.Notes = append(r.Notes, "cannot write the ledger of the streams: "+err.Error())
 		}
 	}
 	for _, l := range losses {

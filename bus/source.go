@@ -81,7 +81,7 @@ func settledReset(reset func() (*nats.Msg, error)) (*nats.Msg, error) {
 		}
 		time.Sleep(resetPause)
 	}
-	return nil, fmt.Errorf("reset %d times, and each time something was delivered at once", resetTries)
+	return nil, fmt.Errorf("reset %d times, but each time messages were delivered immediately", resetTries)
 }
 
 // sourced returns the subjects of the tracks that the hub may source.

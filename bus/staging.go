@@ -68,7 +68,7 @@ func stagingIn(memory, stream string) (string, error) {
 		return "", err
 	}
 	if is, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || !ok || int(is.Uid) != os.Geteuid() || info.Mode().Perm() != 0o700 {
-		return "", fmt.Errorf("%s is somebody else's", dir)
+		return "", fmt.Errorf("%s belongs to another user or has other permissions than 0700", dir)
 	}
 	return dir, nil
 }

@@ -70,7 +70,7 @@ func TestDamagedStore(t *testing.T) {
 			func(t *testing.T, dir string) {
 				flip(t, filepath.Join(streamDir(dir, "EVENTS"), "msgs", "*.blk"), "event number 150")
 			},
-			bus.Loss{Stream: "EVENTS", FromSeq: 151, ToSeq: 200, Reason: "ends earlier", Moved: "yes"}, 0,
+			bus.Loss{Stream: "EVENTS", FromSeq: 151, ToSeq: 200, Reason: "at its end are missing", Moved: "yes"}, 0,
 		},
 		"flipped bit in meta.inf": {
 			func(t *testing.T, dir string) { flip(t, filepath.Join(streamDir(dir, "EVENTS"), "meta.inf"), "gw.") },

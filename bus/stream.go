@@ -270,7 +270,7 @@ func (m Msg) Ready(ctx context.Context) error {
 	for {
 		select {
 		case <-st.done:
-			return Errorf(Canceled, "%s: the caller has gone", m.Subject)
+			return Errorf(Canceled, "%s: the caller disconnected", m.Subject)
 		default:
 		}
 		if !st.full() {
@@ -321,7 +321,7 @@ func (m Msg) SendRaw(typ string, payload []byte) error {
 	defer st.mu.Unlock()
 	select {
 	case <-st.done:
-		return Errorf(Canceled, "%s: the caller has gone", m.Subject)
+		return Errorf(Canceled, "%s: the caller disconnected", m.Subject)
 	default:
 	}
 	h := m.traced(Header{headerSeq: {strconv.FormatUint(st.seq.Add(1), 10)}})

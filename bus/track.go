@@ -27,7 +27,7 @@ func (st TrackState) Doubt() uint64 { return entry{Doubts: st.Doubts}.doubt() }
 // Its errors are *Error.
 func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err error) {
 	if c.commit == nil {
-		return st, Errorf(FailedPrecondition, "only the gateway itself knows its tracks")
+		return st, Errorf(FailedPrecondition, "only the gateway itself can list its tracks")
 	}
 	b := c.commit.bus
 	if err := c.commit.settled(ctx, subject); err != nil {
