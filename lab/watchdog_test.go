@@ -29,7 +29,7 @@ func TestGatewayStarvedRootResets(t *testing.T) {
 		sleep 60 # whatever became of the daemon: only the chip ends this boot
 	`)
 	must(t, m.Await(ctx, `last-end="first start"`))
-	must(t, m.Await(ctx, `msg="watchdog starves" path=field`))
+	must(t, m.Await(ctx, `msg="watchdog is starved" path=field`))
 	must(t, m.Event(ctx, "WATCHDOG"))
 	must(t, m.Await(ctx, `last-end="the watchdog was starved by field: field/meter: told to fail (hardware: card-reset)"`))
 	must(t, m.Await(ctx, `{"lastEnd":"starved","who":"field","why":"field/meter: told to fail","hardwareReset":true,`))

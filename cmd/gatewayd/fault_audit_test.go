@@ -47,7 +47,7 @@ func TestFaultAuditOnAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.Command(file, "audit", "verify", "--data", s.data, "--head", rep.Head).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "are as they were written") {
+	if err != nil || !strings.Contains(string(out), "are intact") {
 		t.Errorf("%s (%v)", out, err)
 	}
 	if after, err := audit.Verify(dir, ""); err != nil || after.Last <= last.Last {

@@ -119,7 +119,7 @@ func fleetLine(command string) string {
 	case command == "gatewayd fleet ls":
 		return "until '^site-7 +\\S+ +● ok .* up \\d+s +0$' exec " + command + "\n"
 	case strings.HasPrefix(command, "gatewayd fleet config push") && strings.Contains(command, "--canary"):
-		return "exec " + command + " --hold 1s\nstdout '^site-7 +1 +applied '\nexec " + command + "\nstdout 'it had this config before'\n"
+		return "exec " + command + " --hold 1s\nstdout '^site-7 +1 +applied '\nexec " + command + "\nstdout 'it already had this config'\n"
 	case command == "gatewayd fleet track":
 		return "until '^site-7 +0 +\\d+s ago' exec " + command + "\n"
 	}

@@ -102,7 +102,7 @@ func TestKindsAreListed(t *testing.T) {
 		folders = append(folders, strings.ReplaceAll(k.Name, "-", ""))
 	}
 	if !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != len(names) {
-		t.Errorf("kinds are not sorted, or one is there twice: %v", names)
+		t.Errorf("kinds are not sorted, or one is defined twice: %v", names)
 	}
 	entries, err := os.ReadDir(filepath.Join("..", "..", "actors"))
 	if err != nil {

@@ -21,7 +21,7 @@ func mistyped(cmd *cobra.Command, reason string) string {
 	case scan("unknown command %q") && cmd.HasSubCommands():
 		return reason + schemas.DidYouMean(name, subcommands(cmd))
 	case negative(reason):
-		return reason[strings.LastIndexByte(reason, ' ')+1:] + " reads like a flag: a number below zero needs a -- before the first argument"
+		return reason[strings.LastIndexByte(reason, ' ')+1:] + " is read as a flag: write -- before the first argument to pass a negative number"
 	case strings.Contains(reason, ": strconv."):
 		return misread(reason)
 	case scan("unknown flag: %s"):

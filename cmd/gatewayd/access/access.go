@@ -62,7 +62,7 @@ func ask(c *client.Client, use, short, method string, n int, request func(args [
 			}
 			defer c.Close()
 			if err = c.Call(cmd.Context(), cmd.OutOrStdout(), path, method, body); err != nil && lacks(cmd.Context(), c, path) {
-				return fmt.Errorf("the gateway has no access-control called %q: gatewayd claim makes one, --keeper names another", path)
+				return fmt.Errorf("the gateway has no access-control called %q: gatewayd claim creates one, --keeper selects another", path)
 			}
 			return err
 		},
@@ -104,7 +104,7 @@ func tokenCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			token := access.NewToken()
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "token, for its bearer:  %s\nfor the config:         tokens = [%q]\n", token, access.Digest(token))
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "token for the client:       %s\nin the gateway's config:    tokens = [%q]\n", token, access.Digest(token))
 			return err
 		},
 	}
@@ -120,7 +120,7 @@ func keyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the key, for its owner:  %s\nfor the config:          keys = [%q]\n", args[0], public)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "private key for the client: %s\nin the gateway's config:    keys = [%q]\n", args[0], public)
 			return err
 		},
 	}

@@ -42,9 +42,9 @@ gateway is writing, run the command again.`,
 			}
 			r, err := audit.Verify(dir, head)
 			if err != nil {
-				return fmt.Errorf("the audit log is not right: %w", err)
+				return fmt.Errorf("the audit log is not intact: %w", err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: records %d to %d are as they were written; the last hash is %s\n", dir, r.First, r.Last, r.Head)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: records %d to %d are intact; the last hash is %s\n", dir, r.First, r.Last, r.Head)
 			return err
 		},
 	}

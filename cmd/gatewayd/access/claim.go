@@ -243,7 +243,7 @@ func (c *claim) done(dir string) string {
 	if c.plain {
 		return b.String()
 	}
-	b.WriteString(labelled("authority, for clients to trust", filepath.Join(dir, "ca.crt")))
+	b.WriteString(labelled("CA certificate, for clients", filepath.Join(dir, "ca.crt")))
 	b.WriteString(labelled("key and certificate of "+c.operator, filepath.Join(dir, c.operator+".pem")))
 	at := ""
 	if c.data != files.DataDir() {

@@ -51,7 +51,7 @@ func (o Owned) Again() {
 // Prepare implements claimdoor.Owner.
 func (o Owned) Prepare(order claiming.Order) (p claiming.Papers, keep func() error, err error) {
 	if !regexp.MustCompile(`^[a-z0-9-]{1,63}$`).MatchString(order.Operator) || order.Operator == "gateway" || order.Operator == "ca" {
-		return p, nil, fmt.Errorf("operator %q: want small letters, digits and '-', and neither \"ca\" nor \"gateway\"", order.Operator)
+		return p, nil, fmt.Errorf("operator %q: want lower-case letters, digits and '-', and neither \"ca\" nor \"gateway\"", order.Operator)
 	}
 	c := &claim{kinds: o.kinds, file: o.file, data: o.data, operator: order.Operator, hosts: hostsOf(order.Hosts), open: order.Open}
 	p.Certificate, keep, err = c.prepare(order.Password, func(a *pki.Authority, to pki.Order) ([]byte, error) {

@@ -45,22 +45,22 @@ func (r *remoteClaim) check(cmd *cobra.Command, c *claim) error {
 	set := cmd.Flags().Changed
 	switch {
 	case r.code == "" && (set("server") || set("out")):
-		return exit.Usage("--server and --out are for claiming a gateway from another machine, which takes the --code that it shows in its log")
+		return exit.Usage("--server and --out are for claiming a gateway from another machine, which needs the --code from its log")
 	case r.code == "":
 		return nil
 	case !claiming.IsCode(r.code):
 		return exit.Usage("--code %q is not a claim code: it has 16 letters and digits, like K7QM-2XRD-91TB-ZH4C", r.code)
 	case c.plain:
-		return exit.Usage("--plain is for the gateway itself: from another machine it is claimed with certificates only")
+		return exit.Usage("--plain works on the gateway itself only: a claim from another machine uses certificates")
 	case set("config") || set("data"):
-		return exit.Usage("--config and --data are on the gateway, which knows where; without --code claim works there")
+		return exit.Usage("--config and --data are for a claim on the gateway itself, without --code")
 	}
 	if _, _, err := net.SplitHostPort(r.server); err != nil {
 		r.server = net.JoinHostPort(strings.Trim(r.server, "[]"), claimPort)
 	}
 	for _, file := range []string{r.file(c, ".pem"), r.file(c, "-ca.crt")} {
 		if _, err := os.Stat(file); err == nil {
-			return fmt.Errorf("%s is there already: choose another directory with --out", file)
+			return fmt.Errorf("%s already exists: choose another directory with --out", file)
 		}
 	}
 	if !set("open") {
@@ -93,7 +93,7 @@ func (r *remoteClaim) run(ctx context.Context, c *claim, password string) (strin
 	})
 	switch {
 	case errors.Is(err, claiming.ErrUnsure):
-		return "", fmt.Errorf("%w; the operator's files are in %s: see whether they let you in", err, r.out)
+		return "", fmt.Errorf("%w; the operator's files are in %s: try whether they give access", err, r.out)
 	case err != nil:
 		_ = os.Remove(r.file(c, ".pem")) // useless without the claim
 		_ = os.Remove(r.file(c, "-ca.crt"))
@@ -117,8 +117,8 @@ func (r *remoteClaim) keep(c *claim, key *ecdsa.PrivateKey, p claiming.Papers) e
 
 func (r *remoteClaim) done(c *claim, host string, p claiming.Papers) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "The gateway is claimed by %s, and starts again.\n", c.operator)
-	b.WriteString(labelled("authority, for clients to trust", r.file(c, "-ca.crt")))
+	fmt.Fprintf(&b, "The gateway is claimed by %s and restarts.\n", c.operator)
+	b.WriteString(labelled("CA certificate, for clients", r.file(c, "-ca.crt")))
 	b.WriteString(labelled("key and certificate of "+c.operator, r.file(c, ".pem")))
 	for _, d := range p.Doors {
 		kind, listen, _ := strings.Cut(d, " ")

@@ -263,7 +263,7 @@ func (c *Client) Explain(err error) error {
 	case bus.PermissionDenied:
 		what, denied := strings.CutSuffix(e.Message, bus.AskOperator)
 		if denied && (c.user != "" || c.proof.cert != "") {
-			return fmt.Errorf("%s: a role of it must allow that, or give the operator key", what)
+			return fmt.Errorf("%s: one of its roles must allow that, or use the operator key", what)
 		}
 		if denied {
 			return fmt.Errorf("this needs the operator key: %s", c.keyHint())
@@ -271,10 +271,10 @@ func (c *Client) Explain(err error) error {
 	case bus.DeadlineExceeded:
 		if strings.Contains(e.Message, bus.NoAnswer) { // otherwise the actor has answered, that it waited for another one in vain
 			within := fmt.Sprintf("no answer within %s", c.Timeout)
-			return fmt.Errorf("%s: give it more with --timeout, or look at gatewayd tree", strings.Replace(e.Message, bus.NoAnswer, within, 1))
+			return fmt.Errorf("%s: allow more time with --timeout, or see gatewayd tree", strings.Replace(e.Message, bus.NoAnswer, within, 1))
 		}
 	case bus.NotFound:
-		if strings.HasPrefix(e.Message, "no actor is called ") && strings.HasSuffix(e.Message, `"`) { // without a suggestion
+		if strings.HasPrefix(e.Message, "no actor has the path ") && strings.HasSuffix(e.Message, `"`) { // without a suggestion
 			return errors.New(e.Message + LookAround)
 		}
 	}
@@ -288,7 +288,7 @@ const LookAround = ": gatewayd tree lists all actors"
 // of the search for its file.
 func noAddress(dir string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("--data %s may not be read by this user: use sudo, or name the bus with --server and a key with --key", dir)
+		return fmt.Errorf("--data %s cannot be read by this user: use sudo, or name the bus with --server and a key with --key", dir)
 	}
 	return fmt.Errorf("--data %s: no gateway runs with this data directory, or its bus does not listen: there is no %s", dir, files.URLFile)
 }

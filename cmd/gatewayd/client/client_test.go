@@ -14,9 +14,9 @@ import (
 func TestWhoHasWaited(t *testing.T) {
 	c := &Client{Timeout: 10 * time.Second}
 	for _, x := range []struct{ text, want string }{
-		{bus.NoAnswer, "no answer within 10s: give it more with --timeout, or look at gatewayd tree"},
+		{bus.NoAnswer, "no answer within 10s: allow more time with --timeout, or see gatewayd tree"},
 		{"unit 7: no answer in time: the write may or may not have been carried out",
-			"unit 7: no answer within 10s: the write may or may not have been carried out: give it more with --timeout, or look at gatewayd tree"},
+			"unit 7: no answer within 10s: the write may or may not have been carried out: allow more time with --timeout, or see gatewayd tree"},
 		{"unit 7: no answer within 1s", "unit 7: no answer within 1s"},
 	} {
 		if got := c.Explain(bus.Errorf(bus.DeadlineExceeded, "%s", x.text)).Error(); got != x.want {
@@ -28,7 +28,7 @@ func TestWhoHasWaited(t *testing.T) {
 // A data directory that may not be read is told apart from one without a running gateway.
 func TestDataDirectoryThatTellsNothing(t *testing.T) {
 	for err, want := range map[error]string{
-		fs.ErrPermission: "may not be read by this user",
+		fs.ErrPermission: "cannot be read by this user",
 		fs.ErrNotExist:   "no gateway runs with this data directory",
 	} {
 		wrapped := &fs.PathError{Op: "stat", Path: "data/bus.url", Err: err}

@@ -50,7 +50,7 @@ func (c *Client) dialHub() (err error) {
 	case e.Code == bus.Unavailable:
 		return fmt.Errorf("no hub answers at %s: is nats-server running there, and is this its port for clients?", bus.Redacted(url))
 	case e.Code == bus.PermissionDenied:
-		return fmt.Errorf("%s does not let %s in: name an operator's key with --creds, see gatewayd fleet creds --operator", bus.Redacted(url), cmp.Or(c.key, "anybody without credentials"))
+		return fmt.Errorf("%s does not admit %s: give an operator's key with --creds, see gatewayd fleet creds --operator", bus.Redacted(url), cmp.Or(c.key, "clients without credentials"))
 	}
 	return errors.New(e.Message)
 }
@@ -65,7 +65,7 @@ func (c *Client) explainAtHub(e *bus.Error) error {
 		}
 		words, err := c.Conn.Ask(context.Background(), []string{c.Gateway}, AskTime)
 		if err == nil && len(words) == 1 && !words[0].Here {
-			return fmt.Errorf("gateway %s does not answer at the hub: gatewayd fleet ls tells whether it is connected", c.Gateway)
+			return fmt.Errorf("gateway %s does not answer at the hub: gatewayd fleet ls shows whether it is connected", c.Gateway)
 		}
 		if !strings.Contains(e.Message, bus.NoAnswer) && !strings.Contains(e.Message, bus.Nobody) {
 			break // the gateway has answered

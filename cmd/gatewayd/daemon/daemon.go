@@ -108,7 +108,7 @@ func Start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir 
 		System: d.system, Kinds: append(slices.Clone(kinds), supervisor.BusKind(d.Bus, busConfig, door)), Source: source,
 		SafeMode: plan.Mode == watchdog.Safe,
 		Starve: func(path, why string) {
-			log.Error("nothing is left to try: the watchdog will restart the gateway", "who", path, "why", why)
+			log.Error("all recovery steps have failed: the watchdog will restart the gateway", "who", path, "why", why)
 			d.keeper.Starve(watchdog.Cause{Path: path, Reason: why})
 		},
 		Settled: func(cfg *config.Tree) {

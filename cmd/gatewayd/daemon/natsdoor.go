@@ -54,7 +54,7 @@ func (d *natsDoor) Receive(c *actors.Context, msg any) bool {
 		return guestOf(id), nil
 	})
 	for _, cut := range cuts {
-		c.Log().Warn("connections cut", "identity", cut.Name, "connections", cut.Connections, "cause", cut.Cause)
+		c.Log().Warn("connections closed", "identity", cut.Name, "connections", cut.Connections, "cause", cut.Cause)
 		c.Event("cut", &gatewayv1.BusCut{Identity: cut.Name, Connections: uint32(cut.Connections), Cause: cut.Cause.Error()})
 	}
 	return true

@@ -94,7 +94,7 @@ func runOnce(ctx context.Context, kinds files.Kinds, file, dir string, hup <-cha
 			if err := d.Bus.Conn().Flush(context.WithoutCancel(ctx)); err != nil {
 				log.Warn("the last events may be lost", "err", err)
 			}
-			return errors.New("nothing is left to heal the gateway with: " + cause.String())
+			return errors.New("all recovery steps have failed: " + cause.String())
 		case <-ctx.Done():
 			return d.Stop()
 		}

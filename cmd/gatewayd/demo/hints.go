@@ -28,11 +28,11 @@ func (d *demo) hints() []string {
 		self + " watch" + server + " 'data/field/#'    or: nats" + nats + " sub 'gw.demo.data.>'",
 		"mosquitto_sub" + mqtt + " -t 'data/#' -v",
 		self + " call" + server + ` field/plc/mixer WriteRegisters '{"address":10,"values":[42]}'`,
-		self + " call" + server + ` field/pump Set '{"name":"relay","flag":true}'    a plug that publishes by MQTT`,
+		self + " call" + server + ` field/pump Set '{"name":"relay","flag":true}'    switch the plug over MQTT`,
 		self + " uplinks" + server + " --follow    two clouds; the link to one is cut now and then",
-		mbpoll(d.modbus, "-t 4:float -B -r 11 -c 2") + "    voltage and power of meter-1, as the gateway has them",
-		mbpoll(d.modbus, "-r 2") + " 1200    the mixer's setpoint",
-		mbpoll(d.gateway, "-t 3:float -B -r 1 -c 2") + "    meter-1 itself, on a line that is polled all the while",
+		mbpoll(d.modbus, "-t 4:float -B -r 11 -c 2") + "    voltage and power of meter-1, from the gateway's Modbus server",
+		mbpoll(d.modbus, "-r 2") + " 1200    write the mixer's setpoint",
+		mbpoll(d.gateway, "-t 3:float -B -r 1 -c 2") + "    meter-1 itself, through the gateway, while it is polled",
 	}
 }
 

@@ -250,7 +250,7 @@ func (n *news) event(m bus.Msg) {
 func (n *news) starved(cause watchdog.Cause) {
 	n.update(func() {
 		n.over = n.gateway
-		n.say(look.NewsLine{At: time.Now(), Who: cause.Path, What: "the watchdog is not petted any more: " + cause.Reason, Colour: terminal.Red})
+		n.say(look.NewsLine{At: time.Now(), Who: cause.Path, What: "the watchdog is no longer petted: " + cause.Reason, Colour: terminal.Red})
 	})
 }
 

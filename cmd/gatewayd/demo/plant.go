@@ -38,9 +38,9 @@ type meter struct {
 func meters() []*meter {
 	return []*meter{
 		{name: "meter-1", about: "A healthy meter.", unit: 1, tolerate: 3},
-		{name: "meter-2", about: "A slow one: it takes 200 ms to answer.", unit: 2, tolerate: 3, behaviour: sim.Behaviour{Delay: 200 * time.Millisecond}},
-		{name: "meter-3", about: "A flaky one: it misses every fourth request, and its wire is bad.", unit: 3, tolerate: 6, behaviour: sim.Behaviour{Flaky: 0.25, Noise: 0.0003}},
-		{name: "meter-4", about: "A silent one: it never answers.", unit: 4, tolerate: 3, behaviour: sim.Behaviour{Silent: true}},
+		{name: "meter-2", about: "A slow meter: it takes 200 ms to answer.", unit: 2, tolerate: 3, behaviour: sim.Behaviour{Delay: 200 * time.Millisecond}},
+		{name: "meter-3", about: "A flaky meter: it misses every fourth request, and its wiring is bad.", unit: 3, tolerate: 6, behaviour: sim.Behaviour{Flaky: 0.25, Noise: 0.0003}},
+		{name: "meter-4", about: "A silent meter: it never answers.", unit: 4, tolerate: 3, behaviour: sim.Behaviour{Silent: true}},
 	}
 }
 

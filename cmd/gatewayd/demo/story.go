@@ -69,14 +69,14 @@ func (s *story) tell(outer context.Context) error {
 	begin := time.Now()
 	err := s.steps(ctx)
 	if err == nil {
-		fmt.Fprintf(s.d.out, "\n%s\n", s.p.In(terminal.Green, fmt.Sprintf("All is well again after %s; the silent meter has harmed nobody.", time.Since(begin).Round(time.Second))))
+		fmt.Fprintf(s.d.out, "\n%s\n", s.p.In(terminal.Green, fmt.Sprintf("Everything is healthy again after %s; the silent meter did not affect the others.", time.Since(begin).Round(time.Second))))
 	}
 	cancel()
 	if stopped := <-ended; stopped != nil {
 		return stopped
 	}
 	if err != nil && outer.Err() != nil {
-		return errors.New("stopped before the end of the story")
+		return errors.New("interrupted before the end of the drill")
 	}
 	return err
 }
@@ -86,13 +86,13 @@ func (s *story) steps(ctx context.Context) error {
 		title string
 		do    func(ctx context.Context) error
 	}{
-		{"A gateway starts, with a PLC and four meters; one is slow, one flaky, one silent.", s.starts},
-		{"A bug kills an actor. Its supervisor gives it a new life; nobody else notices.", s.kills},
-		{"The driver of the serial line hangs. A restart is not enough: its power is cycled.", s.hangs},
-		{"Somebody pulls the serial adapter. That is no failure: the meters say why they are stale.", s.unplugs},
-		{"It is plugged in again. Readings come back by themselves.", s.plugs},
-		{"The modem dies for good: restart, escalate, full restart, and at last the watchdog.", s.starves},
-		{"The watchdog has restarted the gateway, which says what happened.", s.restarts},
+		{"The gateway starts with a PLC and four meters: one is slow, one flaky, one silent.", s.starts},
+		{"A bug kills an actor. Its supervisor restarts it; no other actor is affected.", s.kills},
+		{"The driver of the serial line hangs. A restart does not help, so the port is power-cycled.", s.hangs},
+		{"The serial adapter is unplugged. This is not a failure: the meters are stale and report why.", s.unplugs},
+		{"The adapter is plugged in again. The readings resume by themselves.", s.plugs},
+		{"The modem fails for good: restart, escalation, full restart, and finally the watchdog.", s.starves},
+		{"The watchdog has restarted the gateway, which reports what happened.", s.restarts},
 	} {
 		fmt.Fprintf(s.d.out, "\n%s\n", s.p.In(terminal.Bold, fmt.Sprintf("%d. %s", i+1, step.title)))
 		telling, told := context.WithCancel(ctx)
@@ -144,7 +144,7 @@ func (s *story) unplugs(ctx context.Context) error {
 	if err := s.d.plant.Line.Unplug(); err != nil {
 		return err
 	}
-	return s.n.await(ctx, 10*time.Second, meterActor+" says that it has no line", func() bool {
+	return s.n.await(ctx, 10*time.Second, meterActor+" reports that its line is unplugged", func() bool {
 		h := s.n.health[meterActor]
 		v := s.n.values[meterActor]
 		return h.GetState() != actors.OK && v != nil && v.Samples[0].Quality == "stale"
@@ -171,7 +171,7 @@ func (s *story) starves(ctx context.Context) error {
 	first := s.gateway()
 	var life uint32
 	for {
-		err := s.n.await(ctx, 10*time.Second, modemActor+" comes back, or the watchdog starves", func() bool {
+		err := s.n.await(ctx, 10*time.Second, modemActor+" recovers, or the watchdog is starved", func() bool {
 			h := s.n.health[modemActor]
 			return s.n.over >= first || h.GetState() == actors.OK && h.GetLife() != life
 		})
@@ -187,7 +187,7 @@ func (s *story) starves(ctx context.Context) error {
 		}
 		if err := s.inject(ctx, "kill", modemActor, 0); err != nil {
 			// A gateway that is about to end answers nobody.
-			if s.n.await(ctx, 2*time.Second, "the watchdog starves", func() bool { return s.n.over >= first }) != nil {
+			if s.n.await(ctx, 2*time.Second, "the watchdog is starved", func() bool { return s.n.over >= first }) != nil {
 				return err
 			}
 		}
@@ -204,7 +204,7 @@ func (s *story) restarts(ctx context.Context) error {
 	s.n.mu.Lock()
 	boot := s.n.boot
 	s.n.mu.Unlock()
-	fmt.Fprintf(s.d.out, "   boot record: the last run ended %s\n   who stopped petting: %s\n   why: %s\n   with its last %d events\n",
+	fmt.Fprintf(s.d.out, "   boot record of the last run: %s\n   because of: %s\n   cause: %s\n   its last events: %d\n",
 		s.p.In(terminal.Red, boot.LastEnd), s.p.In(terminal.Bold, boot.Who), boot.Why, len(boot.Events))
 	return s.allWell(ctx)
 }
@@ -231,11 +231,11 @@ func (s *story) healed(ctx context.Context, child string, levels ...string) erro
 
 // allWell waits until every actor that can be healthy is.
 func (s *story) allWell(ctx context.Context) error {
-	err := s.n.await(ctx, 20*time.Second, "all is well again", func() bool { return len(s.ailing()) == 0 && !s.n.heard[meterActor].IsZero() })
+	err := s.n.await(ctx, 20*time.Second, "every actor is healthy again", func() bool { return len(s.ailing()) == 0 && !s.n.heard[meterActor].IsZero() })
 	if err != nil {
 		s.n.mu.Lock()
 		defer s.n.mu.Unlock()
-		return fmt.Errorf("%w, but for %v", err, s.ailing())
+		return fmt.Errorf("%w; not healthy: %v", err, s.ailing())
 	}
 	return nil
 }

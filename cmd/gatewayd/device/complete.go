@@ -71,7 +71,7 @@ func offered(known modbusunit.Known, first, write bool) (out []string) {
 	}
 	for _, a := range areas {
 		if !write || (points.Point{Area: a}).Writable() {
-			out = append(out, a+"\tthen an address")
+			out = append(out, a+"\tfollowed by an address")
 		}
 	}
 	return out

@@ -45,7 +45,7 @@ func deviceAt(ctx context.Context, c *client.Client, name, profileName string, a
 	}
 	if !target.Is(name) {
 		if known != nil {
-			return nil, exit.Usage("--profile is for a unit that is reached directly; %s has its points from the config", name)
+			return nil, exit.Usage("--profile is only for a unit that is reached directly; the points of %s are in the config", name)
 		}
 		if err := c.Connect(ctx); err != nil {
 			return nil, err
@@ -81,7 +81,7 @@ func (d *direct) Close() { _ = d.way.Close() }
 
 func (d *direct) points(context.Context) (modbusunit.Known, error) {
 	if d.profile == nil {
-		return modbusunit.Known{}, exit.Usage("name an area (coil, discrete-input, holding, input) and an address, or say by --profile what points the unit has")
+		return modbusunit.Known{}, exit.Usage("name an area (coil, discrete-input, holding, input) and an address, or give the points of the unit by --profile")
 	}
 	return modbusunit.ProfileKnown(d.profile)
 }

@@ -84,7 +84,7 @@ func (s *scan) snippet() string {
 		if len(f.Profiles) > 0 {
 			fmt.Fprintf(&b, "profile = %s\n", quoted(f.Profiles[0]))
 		} else {
-			b.WriteString("# profile = \"…\": none is known by its marks; see gatewayd read, and the list in the README of modbus-unit\n")
+			b.WriteString("# profile = \"…\": no profile recognizes this device; the README of modbus-unit lists the profiles\n")
 		}
 	}
 	return b.String()

@@ -39,7 +39,7 @@ func (h *hosted) points(ctx context.Context) (modbusunit.Known, error) {
 	case err != nil:
 		return modbusunit.Known{}, h.Explain(err)
 	case !is:
-		return modbusunit.Known{}, fmt.Errorf("%s is no modbus-unit", h.path)
+		return modbusunit.Known{}, fmt.Errorf("%s is not a modbus-unit", h.path)
 	}
 	return modbusunit.UnitKnown(cfg)
 }

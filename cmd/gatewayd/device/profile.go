@@ -27,7 +27,7 @@ func Profile(name string) (*modbusv1.Profile, error) {
 	text, err := read(file)
 	switch {
 	case err != nil && file != name:
-		return nil, exit.Usage("no profile called %q is built in%s; a file needs a / or .toml in its name; built in are %s",
+		return nil, exit.Usage("no built-in profile %q%s; the name of a file needs a / or .toml; built in are %s",
 			name, schemas.DidYouMean(name, profiles.Names()), strings.Join(profiles.Names(), ", "))
 	case err != nil:
 		return nil, exit.Usage("profile %v", err)
@@ -36,8 +36,8 @@ func Profile(name string) (*modbusv1.Profile, error) {
 	problems := config.Message(file, text, p, func(m proto.Message) []schemas.Violation {
 		return modbusunit.CheckProfile(m.(*modbusv1.Profile))
 	})
-	if len(problems) > 0 {
-		return nil, exit.Usage("the profile has %s\n%s", terminal.Counted(len(problems), "problem"), problems.Format())
+	if errors, warnings := problems.Split(); len(errors) > 0 {
+		return nil, exit.Usage("the profile has %s\n%s", terminal.Problems(len(errors), len(warnings)), problems.Format())
 	}
 	return p, nil
 }

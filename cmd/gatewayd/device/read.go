@@ -83,7 +83,7 @@ func (l *look) flags(cmd *cobra.Command) {
 func (l *look) check() error {
 	if l.kind != "" {
 		if p := (points.Point{Area: points.Holding, Type: l.kind, Length: l.length}); p.Registers() == 0 && l.kind != points.String && l.kind != points.Bytes {
-			return exit.Usage("--type %q is none of %s%s", l.kind, strings.Join(points.Types(), ", "), schemas.DidYouMean(l.kind, points.Types()))
+			return exit.Usage("--type %q is not one of %s%s", l.kind, strings.Join(points.Types(), ", "), schemas.DidYouMean(l.kind, points.Types()))
 		}
 	}
 	if l.answer <= 0 {
@@ -142,7 +142,7 @@ func (l *look) placed(args []string) (s selection, ok bool, err error) {
 		}
 	}
 	if len(args) > 3 {
-		return s, true, exit.Usage("%q after area, address and count means nothing", args[3])
+		return s, true, exit.Usage("unexpected argument %q after area, address and count", args[3])
 	}
 	all, err := l.place(area, args[1], count)
 	return selection{points: all}, true, err

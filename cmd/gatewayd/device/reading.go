@@ -60,7 +60,7 @@ func (f form) place(area, first string, count int) ([]points.Point, error) {
 	p := points.Point{Area: area, Type: f.kind, Order: f.order, Length: f.length, Scale: f.scale, Offset: f.offset}
 	switch {
 	case p.Bits() && f.kind != "" && f.kind != points.Bool:
-		return nil, exit.Usage("--type %s: area %s holds single bits", f.kind, area)
+		return nil, exit.Usage("--type %s: area %s holds single bits: leave --type out", f.kind, area)
 	case p.Bits():
 		p.Type = points.Bool
 	case f.kind == "":
@@ -73,7 +73,7 @@ func (f form) place(area, first string, count int) ([]points.Point, error) {
 	for i := range count {
 		at := int(address) + i*max(p.Registers(), 1)
 		if at > 65535 {
-			return nil, exit.Usage("%s of %s from %d go beyond address 65535", terminal.Counted(count, "value"), area, address)
+			return nil, exit.Usage("%s of %s from %d end beyond address 65535", terminal.Counted(count, "value"), area, address)
 		}
 		p.Address, p.Name = uint16(at), strconv.Itoa(at)
 		if err := p.Check(); err != nil {
@@ -92,7 +92,7 @@ func choose(known modbusunit.Known, names []string, more string) (selection, err
 		names = namesOf(known)
 	}
 	if len(names) == 0 {
-		return s, errors.New("it has no points: name an area (coil, discrete-input, holding, input) and an address")
+		return s, errors.New("the unit has no points: name an area (coil, discrete-input, holding, input) and an address")
 	}
 	for _, name := range names {
 		if !s.add(known, name) {
@@ -100,9 +100,9 @@ func choose(known modbusunit.Known, names []string, more string) (selection, err
 			if area, ok := areaOf(name); ok && len(name) > 1 {
 				hint = fmt.Sprintf("; after area %s give an address from 0 to 65535%s", area, more)
 			} else if hint == "" {
-				hint = "; there are " + strings.Join(namesOf(known), ", ")
+				hint = "; its points are " + strings.Join(namesOf(known), ", ")
 			}
-			return s, exit.Usage("there is no point %q%s", name, hint)
+			return s, exit.Usage("unknown point %q%s", name, hint)
 		}
 	}
 	s.names = names

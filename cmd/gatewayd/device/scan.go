@@ -137,12 +137,12 @@ func (s *scan) request() (*modbusv1.ScanRequest, error) {
 	}
 	for _, b := range s.bauds {
 		if uint64(b) > math.MaxUint32 {
-			return nil, exit.Usage("--baud %d: no line is that fast", b)
+			return nil, exit.Usage("--baud %d is out of range", b)
 		}
 		m.Bauds = append(m.Bauds, uint32(b))
 	}
 	if (len(s.bauds) > 0 || len(s.parities) > 0) && !s.suspend {
-		return nil, exit.Usage("no unit of the line is heard while other settings are tried: allow it with --suspend")
+		return nil, exit.Usage("--baud and --parity need --suspend: no unit is polled while other settings are tried")
 	}
 	for _, name := range append(profiles.Names(), s.own...) {
 		p, err := Profile(name)
@@ -211,7 +211,7 @@ func (s *scan) doubt(f *modbusv1.FoundUnit) {
 		return
 	}
 	s.show("")
-	fmt.Fprintf(s.progress, "gatewayd: %s has profile %q, but unit %d has the marks of %s: is it another device?\n",
+	fmt.Fprintf(s.progress, "gatewayd: %s has profile %q, but unit %d identifies itself as %s: is it another device?\n",
 		has.path, has.profile, f.Unit, strings.Join(f.Profiles, ", "))
 }
 

@@ -128,7 +128,7 @@ func (l *look) job(area, first string, values []string) (job, error) {
 		data, err := p.Encode(v)
 		switch {
 		case errors.Is(err, points.ErrPartial):
-			return j, exit.Usage("--type %s is a part of a register: write the whole register", f.kind)
+			return j, exit.Usage("--type %s fills only part of a register: write the whole register", f.kind)
 		case err != nil:
 			return j, exit.Usage("%s", strings.TrimPrefix(err.Error(), fmt.Sprintf("point %q: ", p.Name)))
 		}
@@ -145,7 +145,7 @@ func (l *look) job(area, first string, values []string) (job, error) {
 
 func most(n, limit int) error {
 	if n > limit {
-		return exit.Usage("%d at a time are too many: one request writes %d", n, limit)
+		return exit.Usage("%d values are too many: one request writes at most %d", n, limit)
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func setPoint(ctx context.Context, d device, name, text string) error {
 func (s selection) scaled(ctx context.Context, d device) (points.Point, error) {
 	i := slices.IndexFunc(s.points, func(p points.Point) bool { return p.Name == s.points[0].ScaleFrom })
 	if i < 0 {
-		return s.points[0], fmt.Errorf("point %s: there is no point %q that holds its scale", s.points[0].Name, s.points[0].ScaleFrom)
+		return s.points[0], fmt.Errorf("point %s: point %q, which holds its scale, does not exist", s.points[0].Name, s.points[0].ScaleFrom)
 	}
 	by := selection{points: []points.Point{s.points[i]}, limits: s.limits, named: true}
 	all, err := by.read(ctx, d)
@@ -217,7 +217,7 @@ func valueIn(p points.Point, text string) (points.Value, error) {
 	case points.String, points.Unix32, points.Unix64, points.CP56, points.BCDTime, points.Fields:
 		return points.Text(text), nil
 	case points.Bytes:
-		return points.Value{}, exit.Usage("--type bytes cannot be written: use uint16")
+		return points.Value{}, exit.Usage("values of --type bytes cannot be written: use uint16")
 	}
 	if i, err := strconv.ParseInt(text, 0, 64); err == nil {
 		return points.Integer(i), nil
@@ -232,7 +232,7 @@ func valueIn(p points.Point, text string) (points.Value, error) {
 	case len(names) > 0:
 		return points.Text(text), nil
 	}
-	return points.Value{}, exit.Usage("%q is no number", text)
+	return points.Value{}, exit.Usage("%q is not a number", text)
 }
 
 // called reports whether text is a label of a value and not also a number that has a label itself.

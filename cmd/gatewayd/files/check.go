@@ -57,7 +57,7 @@ func (k Kinds) check(cmd *cobra.Command, file string) error {
 		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", n.Actor, n.Message)
 	}
 	groups, actors := Count(cfg)
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %s in %s\n", file, terminal.Counted(actors, "actor"), terminal.Counted(groups, "group"))
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %s in %s\n", file, terminal.Counted(actors, "actor"), terminal.Counted(groups, "group"))
 	return err
 }
 

@@ -49,11 +49,7 @@ func Refused(problems config.Problems) error {
 		return nil
 	}
 	errors, warnings := problems.Split()
-	sum := terminal.Counted(len(errors), "problem")
-	if len(warnings) > 0 {
-		sum += " and " + terminal.Counted(len(warnings), "warning")
-	}
-	return exit.Usage("the config has %s\n%s", sum, problems.Format())
+	return exit.Usage("the config has %s\n%s", terminal.Problems(len(errors), len(warnings)), problems.Format())
 }
 
 // Count returns the number of groups and actors in a config.

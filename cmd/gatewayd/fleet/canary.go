@@ -77,7 +77,7 @@ func (p *push) give(ctx context.Context, t *receiver) {
 	now := &configv1.GetResponse{}
 	err := t.config(ctx, "Get", &configv1.GetRequest{}, now)
 	if err == nil && now.Toml == p.config(t) {
-		t.result, t.why, t.has, t.version = "applied", "it had this config before", true, now.Version
+		t.result, t.why, t.has, t.version = "applied", "it already had this config", true, now.Version
 		return
 	}
 	if err == nil {
@@ -173,7 +173,7 @@ func (p *push) look(ctx context.Context, t *receiver, over bool) {
 		return
 	case now.Toml != p.config(t):
 		t.has, t.replaced = false, false
-		t.harm("it rolled the config back by itself: gatewayd fleet events " + t.id + " config")
+		t.harm("the gateway rolled the config back by itself: gatewayd fleet events " + t.id + " config")
 		return
 	case !over:
 		return
@@ -228,7 +228,7 @@ func (p *push) restore(t *receiver) {
 	}
 	if err != nil {
 		t.result = "not rolled back"
-		t.why = fmt.Sprintf("may still have the new config: %v. When it is back: gatewayd fleet call %s config Rollback '{\"version\":%d}'", err, t.id, t.formerly)
+		t.why = fmt.Sprintf("may still have the new config: %v; when it is connected again: gatewayd fleet call %s config Rollback '{\"version\":%d}'", err, t.id, t.formerly)
 		return
 	}
 	t.has, t.result, t.version = false, "rolled back", resp.Version
@@ -251,7 +251,7 @@ func (t *receiver) apply(toml string) (*configv1.ApplyResponse, error) {
 	return resp, err
 }
 
-var errAway = errors.New("it disconnected while it applied the config")
+var errAway = errors.New("the gateway disconnected while it applied the config")
 
 const (
 	guardEvery = 2 * time.Second

@@ -74,7 +74,7 @@ type member struct {
 func members(ctx context.Context, c *client.Client, patterns []string) (all []member, remembered bool, err error) {
 	for _, p := range patterns {
 		if _, err := glob.Match(p, ""); err != nil {
-			return nil, false, exit.Usage("%q is no pattern of ids like 'site-*'", p)
+			return nil, false, exit.Usage("%q is not a pattern of ids like 'site-*'", p)
 		}
 	}
 	ctx, cancel := c.Bounded(ctx)

@@ -156,7 +156,7 @@ func (p *push) run(ctx context.Context) error {
 			ids = append(ids, m.id)
 			continue
 		}
-		t.result, t.why = "away", "not connected since about "+m.told.Local().Format(time.DateTime)+": push again when it is back"
+		t.result, t.why = "away", "not connected since about "+m.told.Local().Format(time.DateTime)+": push again when it is connected"
 	}
 	if len(ids) == 0 {
 		return fmt.Errorf("none of the %d gateways is connected", len(all))
@@ -189,7 +189,7 @@ func (p *push) outcome() error {
 		}
 	}
 	if away > 0 {
-		return fmt.Errorf("%d of %d gateways do not have the new config: push again when they are back", away, len(p.targets))
+		return fmt.Errorf("%d of %d gateways do not have the new config: push again when they are connected", away, len(p.targets))
 	}
 	return nil
 }
@@ -205,12 +205,12 @@ func (p *push) stop(ctx context.Context, why error) error {
 		case t.result == "waiting":
 			t.result, t.why, t.wave = "untouched", "", 0
 		case t.replaced && !t.watched && ctx.Err() != nil && t.why == "":
-			t.why = "not watched to the end"
+			t.why = "not watched for the whole --hold"
 		}
 	}
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted: %d of %d gateways have the new config; the same command continues", have, len(p.targets))
+		return fmt.Errorf("interrupted: %d of %d gateways have the new config; run the same command to continue", have, len(p.targets))
 	case !p.rollback:
 		return fmt.Errorf("stopped: %w; %d of %d gateways have the new config", why, have, len(p.targets))
 	}

@@ -20,13 +20,13 @@ func (s *portion) Set(text string) (err error) {
 	if p, ok := strings.CutSuffix(text, "%"); ok {
 		s.n = 0
 		if s.percent, err = strconv.ParseFloat(p, 64); err != nil || !(s.percent > 0 && s.percent <= 100) {
-			return fmt.Errorf("%q: want a part of all like 5%%, or a number of gateways", text)
+			return fmt.Errorf("%q: want a percentage of all like 5%%, or a number of gateways", text)
 		}
 		return nil
 	}
 	s.percent = 0
 	if s.n, err = strconv.Atoi(text); err != nil || s.n < 1 {
-		return fmt.Errorf("%q: want a number of gateways, or a part of all like 5%%", text)
+		return fmt.Errorf("%q: want a number of gateways, or a percentage of all like 5%%", text)
 	}
 	return nil
 }

@@ -86,10 +86,10 @@ func printBudget(w io.Writer, link string, b *modbusv1.BudgetResponse) error {
 	}
 	text := fmt.Sprintf("%s needs %s of its time", link, share(b.Needed))
 	if b.Others > 0 {
-		text += fmt.Sprintf(", %s of that for anything but polls", share(b.Others))
+		text += fmt.Sprintf(", %s of that for requests other than polls", share(b.Others))
 	}
 	if s := b.Silent; s != nil {
-		text += fmt.Sprintf("; silent, %s would delay others by up to %s", s.Unit, s.Pause.AsDuration().Round(time.Millisecond))
+		text += fmt.Sprintf("; if it were silent, %s would delay the others by up to %s", s.Unit, s.Pause.AsDuration().Round(time.Millisecond))
 	}
 	if _, err := fmt.Fprintln(w, text); err != nil || b.Overload == "" {
 		return err

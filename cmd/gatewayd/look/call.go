@@ -66,7 +66,7 @@ func whichMethod(ctx context.Context, c *client.Client, path string) error {
 	for _, m := range d.Methods {
 		names = append(names, m.Name)
 	}
-	return exit.Usage("name a method: gatewayd call %s METHOD [JSON]; it answers %s", path, strings.Join(names, ", "))
+	return exit.Usage("name a method: gatewayd call %s METHOD [JSON]; its methods are %s", path, strings.Join(names, ", "))
 }
 
 // requestOf returns the request from the command line, or from in for "-". For UpdateConfig it may

@@ -46,10 +46,10 @@ gatewayd drill clear removes the faults.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(faults(), args[0]) {
-				return exit.Usage("no fault is called %q%s; there are %s", args[0], schemas.DidYouMean(args[0], faults()), strings.Join(faults(), ", "))
+				return exit.Usage("unknown fault %q%s; want one of %s", args[0], schemas.DidYouMean(args[0], faults()), strings.Join(faults(), ", "))
 			}
 			if rate <= 0 || rate > 1 {
-				return exit.Usage("--rate %g: want a share above 0, at most 1", rate)
+				return exit.Usage("--rate %g: want a fraction above 0, at most 1", rate)
 			}
 			return askDrill(cmd.Context(), c, "Inject", &drillv1.InjectRequest{
 				Fault: args[0], Path: strings.Trim(args[1], "/"), Rate: &rate, Duration: durationpb.New(long),

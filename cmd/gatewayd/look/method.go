@@ -24,7 +24,7 @@ func methodOf(d *actorv1.DescribeResponse, name string) (*actorv1.Method, error)
 		}
 		names = append(names, m.Name)
 	}
-	return nil, fmt.Errorf("%s has no method %q%s; it answers %s", d.Entry.GetPath(), name,
+	return nil, fmt.Errorf("%s has no method %q%s; its methods are %s", d.Entry.GetPath(), name,
 		schemas.DidYouMean(name, names), strings.Join(names, ", "))
 }
 
@@ -57,7 +57,7 @@ func printMethod(w io.Writer, path string, m *actorv1.Method) error {
 func messageOf(name string) (protoreflect.MessageDescriptor, error) {
 	mt, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(name))
 	if err != nil {
-		return nil, fmt.Errorf("this gatewayd does not know the message %s: use that of the gateway", name)
+		return nil, fmt.Errorf("this gatewayd does not know the message %s: use the version that runs on the gateway", name)
 	}
 	return mt.Descriptor(), nil
 }

@@ -64,7 +64,7 @@ func EventLine(a bus.Address, m bus.Msg) (l NewsLine, worth bool) {
 	case "started":
 		s := &actorv1.Started{}
 		if m.Decode(s) == nil {
-			l.What = fmt.Sprintf("begins life %d", s.Life)
+			l.What = fmt.Sprintf("started (life %d)", s.Life)
 			return l, s.Life > 1
 		}
 	case "injected":
@@ -163,9 +163,9 @@ func healedLine(h *actorv1.Healed) NewsLine {
 	}
 	l.What = "healing: " + h.Level
 	if h.Attempt > 0 {
-		l.What += fmt.Sprintf(" no. %d, %d left", h.Attempt, h.Left)
+		l.What += fmt.Sprintf(" (attempt %d, %d left)", h.Attempt, h.Left)
 	}
-	l.What += ", because: " + h.Cause
+	l.What += ": " + h.Cause
 	return l
 }
 

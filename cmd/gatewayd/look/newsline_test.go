@@ -18,7 +18,7 @@ func TestHealedIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	l, worth := EventLine(a, m)
-	if want := "healing: cycle no. 1, 2 left, because: hangs"; !worth || l.Who != "a/b" || l.What != want {
+	if want := "healing: cycle (attempt 1, 2 left): hangs"; !worth || l.Who != "a/b" || l.What != want {
 		t.Errorf("got %v %q %q, want %q", worth, l.Who, l.What, want)
 	}
 }

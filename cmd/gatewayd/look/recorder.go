@@ -90,14 +90,14 @@ func (r *recorder) take(m *modbusv1.TraceResponse) error {
 		r.at += f.Gap.AsDuration()
 	}
 	if m.Missed > r.missed {
-		if err := r.w.Remark(fmt.Sprintf("%d frames came faster than they could be recorded", m.Missed-r.missed)); err != nil {
+		if err := r.w.Remark(fmt.Sprintf("%d frames were lost because they arrived too fast to record", m.Missed-r.missed)); err != nil {
 			return err
 		}
 		r.missed = m.Missed
 	}
 	e.At = r.at
 	if f.Size > 0 {
-		return r.w.Remark(fmt.Sprintf("of %d bytes only the first were kept: %s", f.Size, e.Note))
+		return r.w.Remark(fmt.Sprintf("truncated, it had %d bytes: %s", f.Size, e.Note))
 	}
 	return r.w.Write(e)
 }

@@ -151,7 +151,7 @@ func tapped(ctx context.Context, c *client.Client, path string, want tracing) (w
 	switch is.(type) {
 	case *modbusv1.Server, *modbusv1.Gateway:
 		if want.last || want.file != "" {
-			return "", nil, exit.Usage("%s has many masters: no frame of theirs is kept for --last, and --record is for a line or link", path)
+			return "", nil, exit.Usage("%s has many masters: --last and --record are only for a line or link", path)
 		}
 		return path, masters, nil
 	case *modbusv1.Unit:
@@ -182,7 +182,7 @@ func (t *tracePrinter) print(m *modbusv1.TraceResponse) error {
 		return printJSON(t.w, m)
 	}
 	if m.Missed > t.missed {
-		fmt.Fprintln(t.w, t.p.In(terminal.Yellow, fmt.Sprintf("%d frames came faster than they could be shown", m.Missed-t.missed)))
+		fmt.Fprintln(t.w, t.p.In(terminal.Yellow, fmt.Sprintf("%d frames were lost because they arrived too fast to show", m.Missed-t.missed)))
 		t.missed = m.Missed
 	}
 	f := m.Frame
@@ -229,7 +229,7 @@ func frameColour(f *modbusv1.Frame) string {
 func create(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("%s is there already: choose another name, or remove it", name)
+		return nil, fmt.Errorf("%s already exists: choose another name, or remove it", name)
 	}
 	return f, err
 }

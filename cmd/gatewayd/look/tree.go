@@ -44,7 +44,7 @@ func TreeCommand(c *client.Client) *cobra.Command {
 			}
 			shown := below(all, top)
 			if len(shown) == 0 {
-				return fmt.Errorf("no actor is called %q%s", top, cmp.Or(client.Nearest(top, all), client.LookAround))
+				return fmt.Errorf("no actor has the path %q%s", top, cmp.Or(client.Nearest(top, all), client.LookAround))
 			}
 			if c.AsJSON {
 				return treeJSON(cmd.OutOrStdout(), shown)

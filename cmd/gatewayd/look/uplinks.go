@@ -113,9 +113,9 @@ func sendings(ctx context.Context, c *client.Client, top string) (all []sending,
 	}
 	slices.SortFunc(all, func(a, b sending) int { return client.ComparePaths(a.path, b.path) })
 	if err == nil && len(all) == 0 {
-		err = errors.New("there is no uplink: add a table of a kind like \"uplink-mqtt\" to the config")
+		err = errors.New("the gateway has no uplink: add a table of a kind like \"uplink-mqtt\" to the config")
 		if top != "" {
-			err = fmt.Errorf("there is no uplink %q", top)
+			err = fmt.Errorf("no uplink has the path %q", top)
 		}
 	}
 	return all, err

@@ -87,7 +87,7 @@ func lastStates(c *client.Client) history {
 	}
 }
 
-var errEnough = errors.New("enough messages have come")
+var errEnough = errors.New("enough messages have arrived")
 
 // watch prints the history and then new messages, until ctx ends or count messages have been
 // printed. It subscribes before it reads the history, so that no message is missed in between.
@@ -131,7 +131,7 @@ func watch(ctx context.Context, c *client.Client, pr Printer, pattern string, co
 	case ctx.Err() == nil:
 		return c.Explain(err)
 	case count > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("%d of %d messages came on %s within %s", seen, count, pattern, c.Timeout)
+		return fmt.Errorf("%d of %d messages arrived on %s within %s", seen, count, pattern, c.Timeout)
 	}
 	return nil
 }

@@ -44,13 +44,13 @@ func (r *replaying) narrow(cfg *config.Tree, recorded record.Header) error {
 	link := cfg.Find(r.link)
 	switch {
 	case r.link == "":
-		return exit.Usage("the recording does not say what link it is from: name one of %s with --link", r.config)
+		return exit.Usage("the recording does not name its link: give one of %s with --link", r.config)
 	case link == nil && r.link != recorded.Link:
 		return exit.Usage("--link %s is not in %s", r.link, r.config)
 	case link == nil:
-		return exit.Usage("the recording is from %s, which is not in %s: name another link with --link", r.link, r.config)
+		return exit.Usage("the recording is from %s, which is not in %s: give another link with --link", r.link, r.config)
 	case link.Kind != serialline.Kind.Name && link.Kind != tcplink.Kind.Name:
-		return exit.Usage("%s is a %s; a serial-line or a tcp-link can be replayed", r.link, cmp.Or(link.Kind, "group"))
+		return exit.Usage("%s is a %s; only a serial-line or a tcp-link can be replayed", r.link, cmp.Or(link.Kind, "group"))
 	}
 	if here, there := link.Config.(interface{ GetFraming() string }).GetFraming(), strings.TrimSuffix(recorded.Framing.String(), "-over-tcp"); here != there {
 		return exit.Usage("the recording has %s frames, and %s speaks %s", there, r.link, here)

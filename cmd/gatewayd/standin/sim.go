@@ -94,7 +94,7 @@ func (s *simulation) behaviours(units []uint8) (map[uint8]sim.Behaviour, error) 
 		for _, u := range hit {
 			b, ok := all[u]
 			if !ok {
-				return nil, exit.Usage("--fault %s: there is no unit %d: --units is %s", text, u, device.UnitsText(units))
+				return nil, exit.Usage("--fault %s: unit %d does not exist: --units is %s", text, u, device.UnitsText(units))
 			}
 			b, err := sim.ParseFault(b, fault)
 			if err != nil {

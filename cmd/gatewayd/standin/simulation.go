@@ -220,7 +220,7 @@ func (s *simulation) onPTY(f modbus.Framing) (way, error) {
 		}
 		name, remove = "line", func() { _ = os.RemoveAll(dir) }
 	} else if info, err := os.Lstat(s.pty); err == nil && info.Mode()&os.ModeSymlink == 0 {
-		return way{}, exit.Usage("--pty=%s: there is something already", s.pty)
+		return way{}, exit.Usage("--pty=%s already exists", s.pty)
 	}
 	wire, err := line.New(line.Options{Dir: dir, Name: name, Baud: s.baud, Unpaced: s.unpaced, Seed: s.seed})
 	if err != nil {

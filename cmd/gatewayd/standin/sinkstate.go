@@ -36,7 +36,7 @@ func openSinkState(name string) (*sinkState, []mdi.Seen, error) {
 		var one mdi.Seen
 		if err := json.Unmarshal(lines.Bytes(), &one); err != nil {
 			if lines.Scan() {
-				return nil, nil, fmt.Errorf("%s: it is no state of mdi-sink: %w", name, err)
+				return nil, nil, fmt.Errorf("%s: not a state file of mdi-sink: %w", name, err)
 			}
 			break
 		}

@@ -47,3 +47,11 @@ func Counted(n int, thing string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }
+
+// Problems formats the numbers of errors and warnings of a file: 2 problems and 1 warning.
+func Problems(errors, warnings int) string {
+	if warnings == 0 {
+		return Counted(errors, "problem")
+	}
+	return Counted(errors, "problem") + " and " + Counted(warnings, "warning")
+}

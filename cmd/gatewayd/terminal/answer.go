@@ -102,7 +102,7 @@ type Field struct {
 func FieldsOf(text []byte) ([]Field, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, fmt.Errorf("no object: %w", err)
+		return nil, fmt.Errorf("not a JSON object: %w", err)
 	}
 	var all []Field
 	for dec.More() {

@@ -26,7 +26,7 @@ func ReadPassword(ctx context.Context, in io.Reader, say io.Writer, fresh bool) 
 		if password, err = passwordLine(lines); err != nil || !fresh {
 			return
 		}
-		_, _ = fmt.Fprint(say, "\nonce more: ")
+		_, _ = fmt.Fprint(say, "\nrepeat the password: ")
 		var again string
 		if again, err = passwordLine(lines); err == nil && again != password {
 			err = errors.New("the passwords differ")
@@ -50,7 +50,7 @@ func passwordLine(r *bufio.Reader) (string, error) {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
 	if len(line) < leastPassword {
-		return "", fmt.Errorf("a password has at least %d characters", leastPassword)
+		return "", fmt.Errorf("a password must have at least %d characters", leastPassword)
 	}
 	return line, nil
 }
