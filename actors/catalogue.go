@@ -68,7 +68,7 @@ func (s *System) strike(c *Cell) {
 	}
 	s.register.mu.Unlock()
 	if err := s.Bus.PublishRaw(c.listed(), bus.JSON, nil); err != nil {
-		c.log().Debug("unlist", "err", err)
+		c.log().Debug("cannot remove the actor from the catalogue", "err", err)
 	}
 	if last || c.parent == nil {
 		s.reindex()
@@ -82,7 +82,7 @@ func (c *Cell) listed() string {
 func (c *Cell) sayListing() {
 	m := &actorv1.Listing{Path: c.path, Kind: c.kind.Name, About: c.about, Services: c.kind.services()}
 	if err := c.sys.Bus.Publish(c.listed(), m); err != nil {
-		c.log().Debug("not listed", "err", err)
+		c.log().Debug("cannot add the actor to the catalogue", "err", err)
 	}
 }
 

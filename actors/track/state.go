@@ -164,7 +164,7 @@ func (t *track) compare(c *actors.Context, st actors.TrackState) {
 	if head, err := record.DecodeHead(st.Oldest.Data); err == nil {
 		if from := t.seen.missed(st, head.First); from < head.First {
 			s.dropped += head.First - from
-			c.Event("dropped", &trackv1.Dropped{From: from, To: head.First - 1, Records: head.First - from, Why: "the disk, before all readers had received them"})
+			c.Event("dropped", &trackv1.Dropped{From: from, To: head.First - 1, Records: head.First - from, Why: "no space on disk; not all readers had received them"})
 		}
 		t.seen.first = head.First
 	}

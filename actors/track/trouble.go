@@ -45,7 +45,7 @@ func (t *track) recovered(c *actors.Context) {
 func (t *track) tellDropped(c *actors.Context) {
 	s := &t.store
 	if s.unsaid.Records > 0 {
-		c.Event("dropped", &trackv1.Dropped{From: s.unsaid.From, To: s.unsaid.To, Records: s.unsaid.Records, Why: "memory, while the disk could not be written"})
+		c.Event("dropped", &trackv1.Dropped{From: s.unsaid.From, To: s.unsaid.To, Records: s.unsaid.Records, Why: "no space in memory while the disk could not be written"})
 		s.unsaid.Reset()
 	}
 }
