@@ -19,7 +19,7 @@ import (
 type Lists struct {
 	revoked map[string]bool // by issuer and serial number
 	serials map[string]bool // of any issuer, hexadecimal
-	until   time.Time       // when the first of them is due for renewal; zero: there are none
+	until   time.Time       // when the first of them is due for renewal; zero: none ever is
 	trouble error           // why they could not be read
 	lenient bool
 }
@@ -47,7 +47,7 @@ func NewLists(texts [][]byte, authorities []*x509.Certificate, serials []string,
 			return nil, err
 		}
 		for _, crl := range crls {
-			if l.until.IsZero() || crl.NextUpdate.Before(l.until) {
+			if !crl.NextUpdate.IsZero() && (l.until.IsZero() || crl.NextUpdate.Before(l.until)) {
 				l.until = crl.NextUpdate
 			}
 			if isDelta(crl) {

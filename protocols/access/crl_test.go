@@ -4,12 +4,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -191,5 +193,49 @@ func TestDeltaLists(t *testing.T) {
 	rubbish := append(ours.list(t, 1, 0), pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: []byte("rubbish")})...)
 	if _, err := access.NewLists([][]byte{rubbish}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
 		t.Error("rubbish behind a list was believed")
+	}
+}
+
+// endless returns a revocation list without a next update.
+func (a ca) endless(t *testing.T) []byte {
+	t.Helper()
+	var l pkix.CertificateList
+	block, _ := pem.Decode(a.list(t, 1, 0))
+	if _, err := asn1.Unmarshal(block.Bytes, &l); err != nil {
+		t.Fatal(err)
+	}
+	l.TBSCertList.Raw, l.TBSCertList.NextUpdate = nil, time.Time{}
+	text, err := asn1.Marshal(l.TBSCertList)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(text)
+	sign, err := ecdsa.SignASN1(rand.Reader, a.key, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SignatureValue = asn1.BitString{Bytes: sign, BitLength: 8 * len(sign)}
+	der, err := asn1.Marshal(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+// A list without a next update never expires, but it does not keep another one from expiring.
+func TestListWithoutNextUpdate(t *testing.T) {
+	one, other := newCA(t, "one"), newCA(t, "other")
+	cas := []*x509.Certificate{one.cert, other.cert}
+	for _, texts := range [][][]byte{{one.list(t, 1, 0), other.endless(t)}, {other.endless(t), one.list(t, 1, 0)}} {
+		l, err := access.NewLists(texts, cas, nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Trouble(begin.Add(59 * time.Minute)); err != nil {
+			t.Errorf("before the end: %v", err)
+		}
+		if err := l.Trouble(begin.Add(61 * time.Minute)); err == nil || !strings.Contains(err.Error(), "expired at") {
+			t.Errorf("after the end: %v", err)
+		}
 	}
 }
