@@ -498,15 +498,15 @@ func TestConfigsThatCannotWork(t *testing.T) {
 	alone := out(&mqttv1.BridgeOut{Topic: "tele/#"})
 	alone.Broker = ""
 	for want, cfg := range map[string]*mqttv1.Bridge{
-		"is not the last level":                 out(&mqttv1.BridgeOut{Topic: "#/a"}),
-		"must be a whole level":                 out(&mqttv1.BridgeOut{Topic: "#", LocalPrefix: "data/", RemotePrefix: "x"}),
-		"matches topics of the gateway":         out(&mqttv1.BridgeOut{Topic: "cmd/#"}),
-		"begins with a wildcard":                out(&mqttv1.BridgeOut{Topic: "#"}),
-		"the topics overlap with out[0]":        out(&mqttv1.BridgeOut{Topic: "data/#"}, &mqttv1.BridgeOut{Topic: "data/field/#"}),
-		"broker is missing: topics of clients":  alone,
-		"with session-expiry a broker may take": {Url: "tcp://x:1", SessionExpiry: durationpb.New(3.6e12), Out: []*mqttv1.BridgeOut{{Topic: "data/#", Qos: 2}}},
-		"messages of out[0] would come in":      loop,
-		"matches topics of the gateway: in":     {Url: "tcp://x:1", Broker: brokerPath, In: []*mqttv1.BridgeIn{{Topic: "data/#"}}},
+		"is not the last level":                  out(&mqttv1.BridgeOut{Topic: "#/a"}),
+		"must be a whole level":                  out(&mqttv1.BridgeOut{Topic: "#", LocalPrefix: "data/", RemotePrefix: "x"}),
+		"matches topics of the gateway":          out(&mqttv1.BridgeOut{Topic: "cmd/#"}),
+		"begins with a wildcard":                 out(&mqttv1.BridgeOut{Topic: "#"}),
+		"the topics overlap with out[0]":         out(&mqttv1.BridgeOut{Topic: "data/#"}, &mqttv1.BridgeOut{Topic: "data/field/#"}),
+		"broker is missing: topics of clients":   alone,
+		"with session-expiry, a broker may drop": {Url: "tcp://x:1", SessionExpiry: durationpb.New(3.6e12), Out: []*mqttv1.BridgeOut{{Topic: "data/#", Qos: 2}}},
+		"messages of out[0] would come in":       loop,
+		"matches topics of the gateway: in":      {Url: "tcp://x:1", Broker: brokerPath, In: []*mqttv1.BridgeIn{{Topic: "data/#"}}},
 	} {
 		want, _, _ = strings.Cut(want, ": in")
 		r := actorstest.New(t).Once()

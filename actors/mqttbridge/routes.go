@@ -108,7 +108,7 @@ func routesOf(cfg *mqttv1.Bridge) (r routes, bad []schemas.Violation) {
 
 // errKept is about brokers that take a QoS 2 message for a duplicate because they still keep its
 // packet id from an earlier connection, as MQTT requires.
-var errKept = errors.New("with session-expiry a broker may take a message for one of the connection before and pass it over: take qos = 1, which arrives as surely, or leave session-expiry out")
+var errKept = errors.New("with session-expiry, a broker may drop a QoS 2 message as a duplicate from an earlier connection: use qos = 1, which is as reliable, or leave session-expiry out")
 
 func twice(list string, i int, overlap bool) error {
 	if !overlap {
