@@ -56,7 +56,7 @@ type (
 		Payload     []byte
 		Kept        bool // a stored state that Last has fetched, not a message published now
 
-		loan *bus.Loan // nil: the payload is the receiver's own
+		buffer *bus.SharedBuffer // nil: the payload is the receiver's own
 	}
 
 	// Failed comes in place of the answer to an Ask, the result of a Do, or the end of a Last.
@@ -87,7 +87,7 @@ type (
 // Done releases the memory of the payload for other messages; the payload must not be used
 // afterwards. Calling it is optional: a receiver that does not may keep the payload for as long as
 // it likes.
-func (d Delivery) Done() { d.loan.Done() }
+func (d Delivery) Done() { d.buffer.Done() }
 
 // Wedged marks an error that a plain restart will not cure: what the actor owns is stuck. The
 // supervisor starts with a power cycle.

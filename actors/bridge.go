@@ -11,8 +11,8 @@ import (
 // These are the methods that actors bridging to another network need of the bus beyond Bus.
 // *bus.Conn has all of them; the buses of some tests do not.
 type (
-	overhearer interface {
-		Overhear(pattern string, hear func(bus.Overheard)) (stop func(), ok bool)
+	localSubscriber interface {
+		SubscribeLocal(pattern string, hear func(bus.LocalMsg)) (stop func(), ok bool)
 	}
 	keeper interface {
 		Last(ctx context.Context, pattern string, each func(bus.Record) error) error
@@ -34,8 +34,8 @@ func (c *Context) Subscribe(filter string) error {
 		return err
 	}
 	post := c.Post()
-	if b, ok := c.l.cell.sys.Bus.(overhearer); ok {
-		if stop, ok := b.Overhear(pattern, overhear(post)); ok {
+	if b, ok := c.l.cell.sys.Bus.(localSubscriber); ok {
+		if stop, ok := b.SubscribeLocal(pattern, overhear(post)); ok {
 			c.l.stops = append(c.l.stops, stop)
 			return nil
 		}
@@ -52,12 +52,12 @@ func (c *Context) Subscribe(filter string) error {
 }
 
 // overhear returns a function that posts messages published by this process as Delivery.
-func overhear(post func(any) error) func(bus.Overheard) {
-	return func(o bus.Overheard) {
+func overhear(post func(any) error) func(bus.LocalMsg) {
+	return func(o bus.LocalMsg) {
 		topic, ok := bus.Topic(o.Subject)
 		// A shed message is counted.
-		if !ok || post(Delivery{Topic: topic, ContentType: o.ContentType, Payload: o.Data, loan: o.Loan()}) != nil {
-			o.Loan().Done()
+		if !ok || post(Delivery{Topic: topic, ContentType: o.ContentType, Payload: o.Data, buffer: o.Buffer()}) != nil {
+			o.Buffer().Done()
 		}
 	}
 }

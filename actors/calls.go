@@ -15,10 +15,10 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// A Judge returns why a caller may not make a call to a topic, cmd/<path>/<Method>; nil: it may. It
-// is asked about every call, through whichever door: when the call arrives and, with waited set,
-// again before the actor serves it. It is called from many goroutines at once.
-type Judge func(w Caller, topic string, waited bool) error
+// An AuthorizeFunc returns why a caller may not make a call to a topic, cmd/<path>/<Method>; nil:
+// it may. It is asked about every call, through whichever door: when the call arrives and, with
+// waited set, again before the actor serves it. It is called from many goroutines at once.
+type AuthorizeFunc func(w Caller, topic string, waited bool) error
 
 // Outcome is the outcome of a call, through whichever door it came.
 type Outcome struct {
@@ -40,9 +40,9 @@ type MethodStats struct {
 	LastError     string
 }
 
-// Judge makes j judge every call of the gateway from now on, also between two lives of this actor,
-// until the actor is removed from the config.
-func (c *Context) Judge(j Judge) { c.l.cell.sys.calls.setJudge(c.l.cell.path, j) }
+// SetAuthorizer makes j authorize every call of the gateway from now on, also between two lives of
+// this actor, until the actor is removed from the config.
+func (c *Context) SetAuthorizer(j AuthorizeFunc) { c.l.cell.sys.calls.setAuthorizer(c.l.cell.path, j) }
 
 // Outcomes makes each be called with the outcome of every call of the gateway, until this life
 // ends. It is called in the goroutine that answers and must not block.
@@ -50,55 +50,55 @@ func (c *Context) Outcomes(each func(Outcome)) {
 	c.l.stops = append(c.l.stops, c.l.cell.sys.calls.hear(each))
 }
 
-// calls holds the judges of calls and the listeners to their outcomes.
+// calls holds the authorizers of calls and the listeners to their outcomes.
 type calls struct {
-	mu     sync.Mutex
-	judges map[string]Judge
-	judged atomic.Pointer[[]Judge] // the values of judges, for reading without the lock
-	ears   map[*func(Outcome)]bool
-	heard  atomic.Pointer[[]func(Outcome)] // the keys of ears, for reading without the lock
+	mu             sync.Mutex
+	authorizers    map[string]AuthorizeFunc
+	authorizersNow atomic.Pointer[[]AuthorizeFunc] // the values of authorizers, for reading without the lock
+	listeners      map[*func(Outcome)]bool
+	listenersNow   atomic.Pointer[[]func(Outcome)] // the keys of listeners, for reading without the lock
 }
 
-func (s *calls) setJudge(path string, j Judge) {
+func (s *calls) setAuthorizer(path string, j AuthorizeFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.judges == nil {
-		s.judges = map[string]Judge{}
+	if s.authorizers == nil {
+		s.authorizers = map[string]AuthorizeFunc{}
 	}
-	if delete(s.judges, path); j != nil {
-		s.judges[path] = j
+	if delete(s.authorizers, path); j != nil {
+		s.authorizers[path] = j
 	}
-	all := slices.Collect(maps.Values(s.judges))
-	s.judged.Store(&all)
+	all := slices.Collect(maps.Values(s.authorizers))
+	s.authorizersNow.Store(&all)
 }
 
 func (s *calls) hear(each func(Outcome)) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ears == nil {
-		s.ears = map[*func(Outcome)]bool{}
+	if s.listeners == nil {
+		s.listeners = map[*func(Outcome)]bool{}
 	}
-	s.ears[&each] = true
+	s.listeners[&each] = true
 	s.listen()
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.ears, &each)
+		delete(s.listeners, &each)
 		s.listen()
 	}
 }
 
 func (s *calls) listen() {
 	var all []func(Outcome)
-	for each := range s.ears {
+	for each := range s.listeners {
 		all = append(all, *each)
 	}
-	s.heard.Store(&all)
+	s.listenersNow.Store(&all)
 }
 
-// judge asks all judges about a call.
-func (s *calls) judge(w Caller, topic string, waited bool) error {
-	all := s.judged.Load()
+// authorize asks all authorizers about a call.
+func (s *calls) authorize(w Caller, topic string, waited bool) error {
+	all := s.authorizersNow.Load()
 	if all == nil {
 		return nil
 	}
@@ -121,7 +121,7 @@ func (s *System) over(call *incoming, err error) {
 		cell.count(o)
 		s.span(call, o)
 	}
-	if all := s.calls.heard.Load(); all != nil {
+	if all := s.calls.listenersNow.Load(); all != nil {
 		for _, each := range *all {
 			each(o)
 		}
@@ -130,12 +130,12 @@ func (s *System) over(call *incoming, err error) {
 
 // span publishes a call as a span on trace/<path>/span if anybody listens there.
 func (s *System) span(call *incoming, o Outcome) {
-	b, ok := s.Bus.(interface{ Heard(subject string) bool })
+	b, ok := s.Bus.(subscriberChecker)
 	if !ok || o.Caller.Trace == "" {
 		return
 	}
 	subject := bus.Subject(s.Gateway, bus.Trace, o.Path, "span")
-	if !b.Heard(subject) {
+	if !b.HasSubscribers(subject) {
 		return
 	}
 	m := &actorv1.Span{

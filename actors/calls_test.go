@@ -46,7 +46,7 @@ func TestCallsAreJudgedAndHeard(t *testing.T) {
 	keeper := r.Start("keeper", scripted(func(c *actors.Context, msg any) error {
 		if _, ok := msg.(actors.Started); ok {
 			c.Outcomes(func(o actors.Outcome) { heard <- o })
-			c.Judge(func(w actors.Caller, topic string, waited bool) error {
+			c.SetAuthorizer(func(w actors.Caller, topic string, waited bool) error {
 				if w.Identity == "user/eve" || waited && len(revoked) > 0 {
 					return actors.Errorf(actors.PermissionDenied, "%s may not use %s", w.Identity, topic)
 				}

@@ -109,7 +109,7 @@ func (c *Cell) Remove() {
 	if !c.sys.remove(c) {
 		return // it was removed before, and another actor may have the path by now
 	}
-	c.sys.calls.setJudge(c.path, nil)
+	c.sys.calls.setAuthorizer(c.path, nil)
 	c.forget("health")
 	for _, l := range c.kind.Publishes {
 		if l.Class == bus.State && l.Leaf != "*" {

@@ -36,11 +36,11 @@ func (c *Context) Spawn(token string, k *Kind, config proto.Message, about strin
 		return nil, bus.Errorf(bus.FailedPrecondition, "%s", err)
 	}
 	// One Props serves all children. They start one after the other, and each only once.
-	if l.nursery == nil {
-		l.nursery = s.Props(func() actor.Actor { return &life{cell: l.unborn} })
+	if l.childProps == nil {
+		l.childProps = s.Props(func() actor.Actor { return &life{cell: l.spawning} })
 	}
-	l.unborn = cell
-	pid, err := l.pc.SpawnNamed(l.nursery, s.SpawnName(token))
+	l.spawning = cell
+	pid, err := l.pc.SpawnNamed(l.childProps, s.SpawnName(token))
 	if err != nil {
 		s.remove(cell)
 		return nil, bus.Errorf(bus.Internal, "start %s: %s", cell.path, err)

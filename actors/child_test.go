@@ -268,7 +268,7 @@ func TestAChildThatEndsLate(t *testing.T) {
 		k := scripted(func(c *actors.Context, msg any) error {
 			switch msg.(type) {
 			case actors.Started:
-				c.Judge(func(actors.Caller, string, bool) error { return errTest })
+				c.SetAuthorizer(func(actors.Caller, string, bool) error { return errTest })
 			case tick:
 				<-hang
 			}

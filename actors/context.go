@@ -16,7 +16,7 @@ import (
 // given to; what outlasts that is a Timer, a Request or the function of Post.
 //
 //   - Who it is: Name, Gateway, Dir, Life, Log.
-//   - What it publishes: Publish, Event, State, Trace and Show.
+//   - What it publishes: Publish, Event, State, Trace and PublishTrace.
 //   - How it is: OK, Degraded, Unreachable, Worked, Warn.
 //   - Serving a request: Request, Reply, Refuse, Take, Stream.
 //   - Asking others: Ask, Tell, Call, Subscribe, Last. On whose behalf: Caller, As, Apart.

@@ -123,9 +123,9 @@ func (g Gate) CallAll(ctx context.Context, w Caller, topics []string, contentTyp
 // Streams reports whether a command on a topic has several answers.
 func (g Gate) Streams(topic string) bool { return g.l.cell.sys.streams(topic) }
 
-// Hear calls say with each message on filter until ctx ends or say returns false. say is called in
-// the goroutine of the subscription and must not block.
-func (g Gate) Hear(ctx context.Context, filter string, say func(Delivery) bool) error {
+// Subscribe calls say with each message on filter until ctx ends or say returns false. say is
+// called in the goroutine of the subscription and must not block.
+func (g Gate) Subscribe(ctx context.Context, filter string, say func(Delivery) bool) error {
 	pattern, err := bus.Pattern(g.l.cell.sys.Gateway, filter)
 	if err != nil {
 		return bus.Errorf(bus.InvalidArgument, "%s", err)

@@ -31,9 +31,9 @@ type life struct {
 	stops []func()
 	pc    actor.Context // of its own mailbox
 
-	asking  chan struct{} // one place for each Gate.Ask under way; nil: there is no Gate
-	nursery *actor.Props  // Props of all children
-	unborn  *Cell         // the child that is being spawned
+	asking     chan struct{} // one place for each Gate.Ask under way; nil: there is no Gate
+	childProps *actor.Props  // Props of all children
+	spawning   *Cell         // the child that is being spawned
 
 	mu       sync.Mutex // guards the fields below, which workers, timers and fence use as well
 	released bool
@@ -163,7 +163,7 @@ func (l *life) end(why string) {
 	l.unsubscribe()
 	l.stopTimers()
 	if l.actor != nil && !l.fenced.Load() {
-		l.lastWord()
+		l.deliverStopped()
 	}
 	l.done.Store(true)
 	l.release()
@@ -172,7 +172,7 @@ func (l *life) end(why string) {
 	if l.asks.timer != nil {
 		l.asks.timer.Stop()
 	}
-	l.disappoint(why)
+	l.failRequests(why)
 	if l.cell.State() != Bad && !l.fenced.Load() && l.cell.parent == nil { // for a child, removing its health is the last publication
 		l.cell.SetHealth(Gone, "")
 	}
@@ -185,7 +185,7 @@ func (l *life) unsubscribe() {
 	l.stops = nil
 }
 
-func (l *life) lastWord() {
+func (l *life) deliverStopped() {
 	defer func() {
 		if p := recover(); p != nil {
 			l.cell.log().Warn("panic while stopping", "panic", fmt.Sprint(p))
@@ -196,8 +196,8 @@ func (l *life) lastWord() {
 	}
 }
 
-// disappoint answers all open requests with an error. Any goroutine may call it.
-func (l *life) disappoint(why string) {
+// failRequests answers all open requests with an error. Any goroutine may call it.
+func (l *life) failRequests(why string) {
 	l.mu.Lock()
 	open := l.open
 	l.open = nil
@@ -244,7 +244,7 @@ func (l *life) fence() {
 	l.stopTimers()
 	go l.release() // closing something that is stuck may get stuck as well
 	l.orphan()
-	l.disappoint("it hung and was abandoned")
+	l.failRequests("it hung and was abandoned")
 }
 
 // over reports whether the life may no longer act.

@@ -44,8 +44,8 @@ func (s *System) begin(ctx context.Context, topic string, c *local, told func(re
 	s.dispatch(topic, &c.incoming)
 }
 
-// wait carries out the call and waits for its answer. The work is done by the crew: an HTTP server
-// starts a new goroutine for each request, and its stack would have to grow each time.
+// wait carries out the call and waits for its answer. The work is done by the dispatcher: an HTTP
+// server starts a new goroutine for each request, and its stack would have to grow each time.
 func (s *System) wait(ctx context.Context, topic string, c *local) reply {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -53,7 +53,7 @@ func (s *System) wait(ctx context.Context, topic string, c *local) reply {
 		defer cancel()
 	}
 	done := make(chan reply, 1)
-	s.crew.Schedule(func() { s.begin(ctx, topic, c, func(r reply) { done <- r }) })
+	s.dispatcher.Schedule(func() { s.begin(ctx, topic, c, func(r reply) { done <- r }) })
 	return <-done
 }
 

@@ -32,7 +32,7 @@ func doored(t *testing.T) (r *actorstest.Rig, s seen, doors map[string]func(ctx 
 	r.Start("keeper", scripted(func(c *actors.Context, msg any) error {
 		if _, ok := msg.(actors.Started); ok {
 			c.Outcomes(func(o actors.Outcome) { s.outcomes <- o })
-			c.Judge(func(_ actors.Caller, topic string, waited bool) error {
+			c.SetAuthorizer(func(_ actors.Caller, topic string, waited bool) error {
 				if topic != "cmd/"+path+"/Misbehave" {
 					return errors.New("asked about " + topic)
 				}

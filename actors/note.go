@@ -110,7 +110,7 @@ func (n *note) begin() {
 func (n *note) work(fn func()) {
 	s := n.sys
 	s.workers.Add(1)
-	s.crew.Schedule(func() {
+	s.dispatcher.Schedule(func() {
 		defer s.workers.Add(-1)
 		fn()
 	})

@@ -48,7 +48,7 @@ func (r *Request) deliver(l *life) {
 		return
 	}
 	if r.call != nil {
-		if err := l.cell.sys.calls.judge(r.caller, r.call.topic, true); err != nil {
+		if err := l.cell.sys.calls.authorize(r.caller, r.call.topic, true); err != nil {
 			r.finish(nil, err)
 			return
 		}
@@ -80,15 +80,15 @@ func (r *Request) Canceled() bool {
 	}
 }
 
-// Stands returns an error if work that has waited for its turn must not begin any more, because the
-// caller has given up or has lost the permission meanwhile. It also checks the calls that r is part
-// of. nil: the work may begin.
-func (r *Request) Stands() error {
+// StillValid returns an error if work that has waited for its turn must not begin any more, because
+// the caller has given up or has lost the permission meanwhile. It also checks the calls that r is
+// part of. nil: the work may begin.
+func (r *Request) StillValid() error {
 	for ; r != nil; r = r.part {
 		if r.call == nil {
 			continue
 		}
-		if err := r.call.sys.calls.judge(r.caller, r.call.topic, true); err != nil {
+		if err := r.call.sys.calls.authorize(r.caller, r.call.topic, true); err != nil {
 			return err
 		}
 		if r.Canceled() {

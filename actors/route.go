@@ -147,7 +147,7 @@ func (s *System) carry(call *incoming) error {
 	if call.path, call.method, err = bus.ParseCommand(call.topic); err != nil {
 		return bus.Errorf(bus.InvalidArgument, "%s", err)
 	}
-	if err := s.calls.judge(call.caller, call.topic, false); err != nil {
+	if err := s.calls.authorize(call.caller, call.topic, false); err != nil {
 		return err
 	}
 	cell, m, ok := s.find(call.path, call.method)

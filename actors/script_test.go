@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("gatewayd/actors.(*crew).work"))
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("gatewayd/actors.(*dispatcher).work"))
 }
 
 const path = "field/line"

@@ -85,15 +85,15 @@ func TestStreamFromASource(t *testing.T) {
 
 func TestShowWhileSomebodyListens(t *testing.T) {
 	r := actorstest.New(t)
-	closed, shown := make(chan uint32, 1), make(chan actors.Shown, 1)
+	closed, shown := make(chan uint32, 1), make(chan actors.TraceEnded, 1)
 	heard := make(chan bool, 1)
 	r.Start(path, serving(func(c *actors.Context, msg any) error {
 		switch m := msg.(type) {
 		case *erraticv1.MisbehaveRequest:
-			heard <- c.Heard("frames")
-			c.Show("frames", &numbers{to: 3, waits: true, closed: closed})
+			heard <- c.HasSubscribers("frames")
+			c.PublishTrace("frames", &numbers{to: 3, waits: true, closed: closed})
 			c.Reply(&erraticv1.MisbehaveResponse{})
-		case actors.Shown:
+		case actors.TraceEnded:
 			shown <- m
 		}
 		return nil

@@ -35,15 +35,15 @@ type System struct {
 	Log     *slog.Logger
 	Dir     string // directory for files of actors; empty: none
 
-	runtime *actor.ActorSystem
-	calls   calls
-	crew    crew
-	grid    grid
-	watch   watch
-	epoch   time.Time
-	salt    atomic.Uint32
-	workers atomic.Int64
-	save    func(file string, v any, mode fs.FileMode) error // writes notes: durable.Save
+	runtime    *actor.ActorSystem
+	calls      calls
+	dispatcher dispatcher
+	grid       grid
+	watch      watch
+	epoch      time.Time
+	salt       atomic.Uint32
+	workers    atomic.Int64
+	save       func(file string, v any, mode fs.FileMode) error // writes notes: durable.Save
 
 	settling settling
 
@@ -90,7 +90,7 @@ func (s *System) Runtime() *actor.ActorSystem { return s.runtime }
 
 // Props returns protoactor's description of something that this system runs.
 func (s *System) Props(producer actor.Producer) *actor.Props {
-	return actor.PropsFromProducer(producer, actor.WithMailbox(newMailbox), actor.WithDispatcher(&s.crew))
+	return actor.PropsFromProducer(producer, actor.WithMailbox(newMailbox), actor.WithDispatcher(&s.dispatcher))
 }
 
 // Serve answers commands for all actors, with one subscription, until stop is called.

@@ -26,8 +26,8 @@ type (
 	// TrackState is how much of one track is in the store.
 	TrackState = bus.TrackState
 
-	// Behind is how much of one track a reader has not acknowledged.
-	Behind = bus.Behind
+	// TrackBacklog is how much of one track a reader has not acknowledged.
+	TrackBacklog = bus.TrackBacklog
 
 	// Priority says which tracks are dropped first.
 	Priority = bus.Priority

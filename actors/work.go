@@ -35,7 +35,7 @@ func (c *Context) Do(deadline time.Duration, fn func(ctx context.Context) (any, 
 	l.mu.Unlock()
 	l.cell.sys.watch.add(w)
 	l.cell.sys.workers.Add(1)
-	l.cell.sys.crew.Schedule(w.run)
+	l.cell.sys.dispatcher.Schedule(w.run)
 }
 
 func (w *worker) run() {

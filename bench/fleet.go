@@ -94,7 +94,7 @@ func newFleet(ctx context.Context, dir string, n int, address string) (f *party,
 	if err != nil {
 		return f, err
 	}
-	if _, err := authority.Issue(pki.Order{Name: "hub", Hosts: []string{"127.0.0.1", address}, Lasts: 24 * time.Hour}, time.Now()); err != nil {
+	if _, err := authority.Issue(pki.CertificateRequest{Name: "hub", Hosts: []string{"127.0.0.1", address}, Validity: 24 * time.Hour}, time.Now()); err != nil {
 		return f, err
 	}
 	own := authority.File("hub.pem")
@@ -251,7 +251,7 @@ func (f *party) answering() (n int) {
 	defer cancel()
 	words, _ := f.ops.Ask(ctx, f.ids, time.Second)
 	for _, w := range words {
-		if w.Here {
+		if w.Answered {
 			n++
 		}
 	}

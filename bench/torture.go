@@ -155,7 +155,7 @@ func (t *rack) certificate() (file string, err error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = a.Issue(pki.Order{Name: "broker", Hosts: []string{"127.0.0.1"}, Lasts: time.Hour}, time.Now())
+	_, err = a.Issue(pki.CertificateRequest{Name: "broker", Hosts: []string{"127.0.0.1"}, Validity: time.Hour}, time.Now())
 	return a.File("broker.pem"), err
 }
 

@@ -87,8 +87,8 @@ func nextOf(st bus.TrackState) uint64 {
 	if head, err := record.DecodeHead(st.Newest.Data); err == nil {
 		next = head.Next()
 	}
-	if st.Newest.Seq <= st.Doubt() {
-		next = max(next, st.Doubt()*record.MaxChunk+1)
+	if st.Newest.Seq <= st.LossMark() {
+		next = max(next, st.LossMark()*record.MaxChunk+1)
 	}
 	return next
 }

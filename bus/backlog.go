@@ -8,19 +8,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Behind describes the unacknowledged messages of one track: the oldest and the newest.
-type Behind struct {
+// TrackBacklog describes the unacknowledged messages of one track: the oldest and the newest.
+type TrackBacklog struct {
 	Path           string
 	Oldest, Newest Stored
 }
 
-// Doubts returns the sequences up to which messages of tracks were once lost, including the record
-// of how far a track was; oldest first. It never blocks, not even on the disk.
-func (r *Reader) Doubts() []uint64 { return r.conn.commit.bus.doubts() }
+// LossMarks returns the sequences up to which messages of tracks were once lost, including the
+// record of how far a track was; oldest first. It never blocks, not even on the disk.
+func (r *Reader) LossMarks() []uint64 { return r.conn.commit.bus.lossMarks() }
 
 // Backlog returns the number of unacknowledged messages. With edges it also returns the oldest and
 // the newest one of each track that has any, at the cost of two reads per track.
-func (r *Reader) Backlog(ctx context.Context, edges bool) (messages uint64, all []Behind, err error) {
+func (r *Reader) Backlog(ctx context.Context, edges bool) (messages uint64, all []TrackBacklog, err error) {
 	js := r.conn.commit.bus.js
 	consumer, err := js.Consumer(ctx, streamTracks, r.name)
 	if err != nil {
@@ -45,16 +45,16 @@ func (r *Reader) Backlog(ctx context.Context, edges bool) (messages uint64, all 
 			if err != nil {
 				return 0, nil, r.failed("measure", err)
 			}
-			if ok && !slices.ContainsFunc(all, func(o Behind) bool { return o.Path == b.Path }) {
+			if ok && !slices.ContainsFunc(all, func(o TrackBacklog) bool { return o.Path == b.Path }) {
 				all = append(all, b)
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b Behind) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(all, func(a, b TrackBacklog) int { return strings.Compare(a.Path, b.Path) })
 	return messages, all, nil
 }
 
-func (r *Reader) behind(ctx context.Context, subject string, floor uint64) (b Behind, ok bool, err error) {
+func (r *Reader) behind(ctx context.Context, subject string, floor uint64) (b TrackBacklog, ok bool, err error) {
 	newest, ok, err := r.conn.newest(ctx, r.conn.keep, streamTracks, subject)
 	if err != nil || !ok || newest.Seq <= floor {
 		return b, false, err

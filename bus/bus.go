@@ -42,14 +42,14 @@ type Bus struct {
 
 	mu        sync.Mutex
 	report    Report
-	entrance  *entrance      // of the current server
+	auth      *authenticator // of the current server
 	onRestart map[int]func() // keyed by registration number
 	hooks     int
 	closed    bool
 	buckets   map[string]jetstream.StreamConfig
 	ledger    ledger                   // as it is on disk
 	written   time.Time                // time of the last write of the ledger
-	doubtful  atomic.Pointer[[]uint64] // doubts of the track stream in ledger
+	marks     atomic.Pointer[[]uint64] // loss marks of the track stream in the ledger
 	floor     map[string]uint64        // first sequence of each stream that must be recreated, by name
 	staging   string                   // in-memory directory where batches are staged
 	places    places
@@ -115,10 +115,10 @@ func (b *Bus) Conn() *Conn { return b.conn }
 // Gateway returns the gateway id this bus was started with.
 func (b *Bus) Gateway() string { return b.cfg.Gateway }
 
-// Heard reports whether anybody, inside or outside this process, subscribes to subject. Messages
-// that exist only to be watched (traces) need not be produced otherwise. A call costs about a
-// microsecond.
-func (b *Bus) Heard(subject string) bool {
+// HasSubscribers reports whether anybody, inside or outside this process, subscribes to subject.
+// Messages that exist only to be watched (traces) need not be produced otherwise. A call costs
+// about a microsecond.
+func (b *Bus) HasSubscribers(subject string) bool {
 	s := b.server.get()
 	return s != nil && s.GlobalAccount().SubscriptionInterest(subject)
 }
@@ -188,7 +188,7 @@ func (b *Bus) connect() error {
 		c.keep.Close()
 		return err
 	}
-	c.queues, c.heard = []string{queueOf(streamState), queueOf(streamEvents)}, b.Heard
+	c.queues, c.heard = []string{queueOf(streamState), queueOf(streamEvents)}, b.HasSubscribers
 	c.current = b.server.get
 	c.nc.SetReconnectHandler(c.assure)
 	c.assure(c.nc)
@@ -264,7 +264,7 @@ func (c *current) InProcessConn() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newSlack(conn), nil
+		return newAsyncConn(conn), nil
 	}
 	return nil, errors.New("the server is restarting")
 }

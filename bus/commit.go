@@ -209,7 +209,7 @@ func (m *committer) together(ctx context.Context, group []*write) {
 	for i, w := range group {
 		m.stored(w, last-uint64(len(group)-1-i))
 	}
-	m.tidy(last)
+	m.housekeep(last)
 }
 
 func fail(group []*write, err error) {

@@ -54,13 +54,13 @@ type Conn struct {
 	denied  denials
 	slow    atomic.Uint64
 	lost    atomic.Uint64
-	buffers sync.Pool     // of *Loan, for messages that implement AppendJSONer
+	buffers sync.Pool     // of *SharedBuffer, for messages that implement AppendJSONer
 	flown   atomic.Uint64 // bytes published
 
 	requests sync.Pool // of *outgoing
 
 	own       string                         // subject prefix of this gateway; empty on a dialled connection
-	listeners *gsl.GenericSublist[*listener] // in-process listeners of Overhear; nil on a dialled connection
+	listeners *gsl.GenericSublist[*listener] // in-process listeners of SubscribeLocal; nil on a dialled connection
 
 	mu   sync.Mutex
 	subs map[*nats.Subscription]struct{}
@@ -91,7 +91,7 @@ func (c *Conn) Publish(subject string, m proto.Message) error {
 		}
 		return c.PublishRaw(subject, JSON, p)
 	}
-	l := c.loan()
+	l := c.shared()
 	defer l.Done()
 	var err error
 	if l.data, err = f.AppendJSON(l.data[:0]); err == nil {
@@ -268,9 +268,9 @@ func (c *Conn) settle(ctx context.Context, queue string) error {
 	return nil
 }
 
-// Heard is Bus.Heard. A dialled connection does not know the subscriptions of others and returns
-// false.
-func (c *Conn) Heard(subject string) bool { return c.heard != nil && c.heard(subject) }
+// HasSubscribers is Bus.HasSubscribers. A dialled connection does not know the subscriptions of
+// others and returns false.
+func (c *Conn) HasSubscribers(subject string) bool { return c.heard != nil && c.heard(subject) }
 
 // Ended returns a channel that is closed when a dialled connection is closed, or when the bus no
 // longer admits it.

@@ -44,7 +44,7 @@ func ProofOf(start, present, former time.Time) any {
 	of := func(came time.Time, proof string) map[uint64]Guest {
 		return map[uint64]Guest{7: {Name: "otto", Of: proof, came: came}}
 	}
-	b := &Bus{entrance: &entrance{guests: of(present, "present"), former: of(former, "former")}}
+	b := &Bus{auth: &authenticator{guests: of(present, "present"), former: of(former, "former")}}
 	return b.guestOf(sender{Account: accountUser + "otto", ID: 7, Start: start})
 }
 

@@ -105,19 +105,19 @@ func (c *Conn) Meet(ctx context.Context, quiet time.Duration) (gateways []string
 	}
 }
 
-// Word is the result of asking a gateway for its standing.
-type Word struct {
-	Gateway string
-	Here    bool   // the gateway answered
-	Record  Record // its standing; Seq 0: none
+// StandingReply is the result of asking a gateway for its standing.
+type StandingReply struct {
+	Gateway  string
+	Answered bool   // the gateway answered
+	Record   Record // its standing; Seq 0: none
 }
 
 // atOnce is how many gateways are asked before waiting for answers.
 const atOnce = 2000
 
 // Ask asks each of these gateways for its standing, up to 2000 at once. A gateway that has not
-// answered within patience is reported with Here false.
-func (c *Conn) Ask(ctx context.Context, gateways []string, patience time.Duration) (all []Word, err error) {
+// answered within patience is reported with Answered false.
+func (c *Conn) Ask(ctx context.Context, gateways []string, patience time.Duration) (all []StandingReply, err error) {
 	for part := range slices.Chunk(gateways, atOnce) {
 		words, err := c.ask(ctx, part, patience)
 		if err != nil {
@@ -128,8 +128,8 @@ func (c *Conn) Ask(ctx context.Context, gateways []string, patience time.Duratio
 	return all, nil
 }
 
-func (c *Conn) ask(ctx context.Context, gateways []string, patience time.Duration) ([]Word, error) {
-	all := make([]Word, len(gateways))
+func (c *Conn) ask(ctx context.Context, gateways []string, patience time.Duration) ([]StandingReply, error) {
+	all := make([]StandingReply, len(gateways))
 	box := c.nc.NewInbox()
 	sub, err := c.nc.SubscribeSync(box + ".*")
 	if err != nil {
@@ -163,7 +163,7 @@ func (c *Conn) ask(ctx context.Context, gateways []string, patience time.Duratio
 		if err != nil || i < 0 || i >= len(all) {
 			continue
 		}
-		all[i].Here = true
+		all[i].Answered = true
 		if first(m.Header, "Status") == "" {
 			all[i].Record = c.record(m)
 		}

@@ -22,7 +22,7 @@ func TestGuestsReachNoOtherGateway(t *testing.T) {
 		keys[id], grants[public] = file, everything
 	}
 	h := startHub(t, grants)
-	house := &house{shown: make(chan bus.Shown, 16)}
+	house := &house{shown: make(chan bus.Presented, 16)}
 	house.set(bus.Guest{Name: "ada", Allow: []string{"#"}})
 	buses, served := map[string]*bus.Bus{}, map[string]*atomic.Int32{}
 	for id, key := range keys {

@@ -9,9 +9,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Shown holds the credentials that a client of the listener presents: name, password and token as
-// sent, key and certificate only if a signature and TLS have proven that they are the client's.
-type Shown struct {
+// Presented holds the credentials that a client of the listener presents: name, password and token
+// as sent, key and certificate only if a signature and TLS have proven that they are the client's.
+type Presented struct {
 	Name        string
 	Password    []byte
 	Token       string
@@ -33,7 +33,7 @@ type Guest struct {
 
 // Guard identifies a client of the listener. It runs in a goroutine of that client and may take a
 // moment; a Restart waits for it.
-type Guard func(Shown) (Guest, error)
+type Guard func(Presented) (Guest, error)
 
 // accountUser is the prefix of the account names of guests, and of their Caller.Identity.
 const accountUser = "user/"

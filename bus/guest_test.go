@@ -22,7 +22,7 @@ import (
 // house is a guard that admits the listed guests, by name, and remembers what was shown.
 type house struct {
 	guests atomic.Pointer[map[string]bus.Guest]
-	shown  chan bus.Shown
+	shown  chan bus.Presented
 }
 
 func (h *house) set(all ...bus.Guest) {
@@ -33,7 +33,7 @@ func (h *house) set(all ...bus.Guest) {
 	h.guests.Store(&m)
 }
 
-func (h *house) enter(s bus.Shown) (bus.Guest, error) {
+func (h *house) enter(s bus.Presented) (bus.Guest, error) {
 	select {
 	case h.shown <- s:
 	default: // the test does not look
@@ -51,7 +51,7 @@ func (h *house) still(g bus.Guest) (bus.Guest, error) {
 
 func guarded(t *testing.T, all ...bus.Guest) (*bus.Bus, *house, string) {
 	t.Helper()
-	h := &house{shown: make(chan bus.Shown, 16)}
+	h := &house{shown: make(chan bus.Presented, 16)}
 	h.set(all...)
 	b, keys := listening(t, func(c *bus.Config) { c.Guard = h.enter })
 	return b, h, keys
@@ -391,7 +391,7 @@ func TestNobodyTakesAllStreams(t *testing.T) {
 // The guard gets what a client shows, and a key only if the client has signed with it.
 func TestWhatGuestsShow(t *testing.T) {
 	cert, pool := certificate(t)
-	h := &house{shown: make(chan bus.Shown, 16)}
+	h := &house{shown: make(chan bus.Presented, 16)}
 	h.set(bus.Guest{Name: ""}, bus.Guest{Name: "anna"})
 	b, _ := listening(t, func(c *bus.Config) {
 		c.Guard = h.enter
@@ -409,13 +409,13 @@ func TestWhatGuestsShow(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		opts []nats.Option
-		want func(bus.Shown) bool
+		want func(bus.Presented) bool
 	}{
-		{"nothing", nil, func(s bus.Shown) bool { return s.Name == "" && s.Key == "" && s.Certificate == nil }},
-		{"password", []nats.Option{nats.UserInfo("anna", "pw")}, func(s bus.Shown) bool { return s.Name == "anna" && string(s.Password) == "pw" }},
-		{"token", []nats.Option{nats.Token("gwt_x")}, func(s bus.Shown) bool { return s.Token == "gwt_x" }},
-		{"key", []nats.Option{nats.Nkey(public, pair.Sign)}, func(s bus.Shown) bool { return s.Key == public }},
-		{"certificate", []nats.Option{nats.Secure(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}})}, func(s bus.Shown) bool { return s.Certificate != nil }},
+		{"nothing", nil, func(s bus.Presented) bool { return s.Name == "" && s.Key == "" && s.Certificate == nil }},
+		{"password", []nats.Option{nats.UserInfo("anna", "pw")}, func(s bus.Presented) bool { return s.Name == "anna" && string(s.Password) == "pw" }},
+		{"token", []nats.Option{nats.Token("gwt_x")}, func(s bus.Presented) bool { return s.Token == "gwt_x" }},
+		{"key", []nats.Option{nats.Nkey(public, pair.Sign)}, func(s bus.Presented) bool { return s.Key == public }},
+		{"certificate", []nats.Option{nats.Secure(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}})}, func(s bus.Presented) bool { return s.Certificate != nil }},
 	} {
 		nc, err := nats.Connect("tls://"+b.Addr(), append([]nats.Option{believe}, tc.opts...)...)
 		if err != nil {

@@ -21,39 +21,39 @@ import (
 // domain returns a subject of the JetStream API as the hub sees it; tail is the part after $JS.API.
 func domain(gateway, tail string) string { return "$JS." + gateway + ".API." + tail }
 
-// asked is a request subject of the hub: its name on the gateway and at the hub.
-type asked struct{ here, there string }
+// hubRequest is a request subject of the hub: its name on the gateway and at the hub.
+type hubRequest struct{ here, there string }
 
-// asks returns the requests that the hub may send.
-func (l *Leaf) asks(gateway string) (all []asked, err error) {
+// requests returns the requests that the hub may send.
+func (l *Leaf) requests(gateway string) (all []hubRequest, err error) {
 	for _, filter := range l.Calls {
 		s, err := l.call(gateway, filter)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, asked{s, s})
+		all = append(all, hubRequest{s, s})
 	}
 	for _, s := range discovery {
-		all = append(all, asked{s, s})
+		all = append(all, hubRequest{s, s})
 	}
-	for _, c := range l.hears() {
+	for _, c := range l.classes() {
 		if stream, ok := streamOf[c]; ok {
 			tail := "DIRECT.GET." + stream
-			all = append(all, asked{"$JS.API." + tail, domain(gateway, tail)})
+			all = append(all, hubRequest{"$JS.API." + tail, domain(gateway, tail)})
 		}
 	}
 	if len(l.Tracks) > 0 {
 		reset := "CONSUMER.RESET." + streamTracks + "." + hubConsumer(gateway)
-		all = append(all, asked{resetSubject(gateway), domain(gateway, reset)})
+		all = append(all, hubRequest{resetSubject(gateway), domain(gateway, reset)})
 		flow := "$JS.FC." + streamTracks + "." + hubConsumer(gateway) + ".*"
-		all = append(all, asked{flow, flow})
+		all = append(all, hubRequest{flow, flow})
 	}
 	return all, nil
 }
 
-// tells returns the subjects to which the hub may subscribe.
-func (l *Leaf) tells(gateway string) (all []string) {
-	for _, c := range l.hears() {
+// subjects returns the subjects to which the hub may subscribe.
+func (l *Leaf) subjects(gateway string) (all []string) {
+	for _, c := range l.classes() {
 		all = append(all, "gw."+gateway+"."+string(c)+".>")
 	}
 	if len(l.Tracks) > 0 {
@@ -72,10 +72,10 @@ func (l *Leaf) admit(s *server.Server, gateway string) error {
 		return fmt.Errorf("account of the hub: %w", err)
 	}
 	var errs []error
-	for _, subject := range l.tells(gateway) {
+	for _, subject := range l.subjects(gateway) {
 		errs = append(errs, own.AddStreamExport(subject, nil), hub.AddStreamImport(own, subject, ""))
 	}
-	asks, err := l.asks(gateway)
+	asks, err := l.requests(gateway)
 	if err != nil {
 		return err
 	}
@@ -98,23 +98,23 @@ type Grant struct{ Publish, Subscribe []string }
 // able to publish to inboxes, whose names cannot be guessed: the hub's allow_responses setting is
 // not available to the gateway's end of a leaf connection.
 func (l *Leaf) Grant(gateway string) (g Grant, err error) {
-	asks, err := l.asks(gateway)
+	asks, err := l.requests(gateway)
 	if err != nil {
 		return g, err
 	}
 	for _, a := range asks {
 		g.Subscribe = append(g.Subscribe, a.there)
 	}
-	g.Publish = append(l.tells(gateway), inboxAny+".>")
+	g.Publish = append(l.subjects(gateway), inboxAny+".>")
 	if len(l.Tracks) > 0 {
 		g.Publish = append(g.Publish, "$JSC.R."+gateway+".*."+streamTracks+"."+hubConsumer(gateway)+".*")
 	}
 	return g, nil
 }
 
-func (l *Leaf) hears() []Class {
-	if len(l.Hears) > 0 {
-		return l.Hears
+func (l *Leaf) classes() []Class {
+	if len(l.Subscribe) > 0 {
+		return l.Subscribe
 	}
 	return []Class{Data, Event, State, Track}
 }

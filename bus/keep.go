@@ -74,7 +74,7 @@ func (b *Bus) prepare(ctx context.Context) {
 		err := b.ensure(brief, cfg)
 		cancel()
 		if err == nil && cfg.Name == streamTracks {
-			if err = b.fill(ctx); err == nil {
+			if err = b.skipPastLossMark(ctx); err == nil {
 				b.saveDescription()
 				if err := b.openSource(ctx); err != nil {
 					b.log.Error("the hub cannot source the tracks", "err", err)

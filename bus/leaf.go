@@ -18,15 +18,15 @@ import (
 )
 
 // A Leaf makes the bus a leaf node of a NATS cluster, the hub. The hub has limited rights: it may
-// subscribe to the classes in Hears, send the commands in Calls and source the tracks in Tracks.
-// Nothing else passes, whatever the hub asks for, and messages travel only while somebody at the
-// hub subscribes.
+// subscribe to the classes in Subscribe, send the commands in Calls and source the tracks in
+// Tracks. Nothing else passes, whatever the hub asks for, and messages travel only while somebody
+// at the hub subscribes.
 type Leaf struct {
 	URLs        []string      // tls://hub:7422, or nats:// without TLS; one of them is used at a time
 	Key         string        // nkey seed file; alternatively
 	Credentials string        // JWT credentials file
 	TLS         *tls.Config   // for tls://; nil: the system's certificate authorities
-	Hears       []Class       // classes to which the hub may subscribe; none: data, event, state and track
+	Subscribe   []Class       // classes to which the hub may subscribe; none: data, event, state and track
 	Calls       []string      // commands that the hub may send, as filters of topics, e.g. "cmd/field/#"; none: none
 	Tracks      []string      // tracks that a stream of the hub may source, as filters of paths, e.g. "tracks/#"; none: none
 	Reconnect   time.Duration // mean time between attempts to reach the hub; 2 s
@@ -75,7 +75,7 @@ func (l *Leaf) check(gateway string) error {
 	if _, err := l.sourced(gateway); err != nil {
 		return err
 	}
-	for _, c := range l.Hears {
+	for _, c := range l.Subscribe {
 		if !slices.Contains(visible[:], c) {
 			return fmt.Errorf("leaf: messages of class %q are not visible to clients", c)
 		}

@@ -158,7 +158,7 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 // The hub receives from and calls two gateways across a cluster as far as each permits it, and no
 // further; a gateway reconnects when its node is gone.
 func TestLeaf(t *testing.T) {
-	leafs := map[string]*bus.Leaf{"site-1": {Calls: []string{"cmd/field/#"}}, "site-2": {Hears: []bus.Class{bus.State}}}
+	leafs := map[string]*bus.Leaf{"site-1": {Calls: []string{"cmd/field/#"}}, "site-2": {Subscribe: []bus.Class{bus.State}}}
 	grants := map[string]bus.Grant{}
 	for id, l := range leafs {
 		l.URLs = []string{"tls://127.0.0.1:1"}

@@ -54,26 +54,26 @@ type ledger map[string]entry
 type entry struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
-	// Doubts are used for the track stream only: messages up to each of these sequences were once
-	// lost. Oldest first.
-	Doubts []uint64 `json:"doubts,omitempty"`
+	// LossMarks are used for the track stream only: messages up to each of these sequences were
+	// once lost. Oldest first.
+	LossMarks []uint64 `json:"loss_marks,omitempty"`
 }
 
 func (e entry) same(o entry) bool {
-	return e.First == o.First && e.Last == o.Last && slices.Equal(e.Doubts, o.Doubts)
+	return e.First == o.First && e.Last == o.Last && slices.Equal(e.LossMarks, o.LossMarks)
 }
 
-// doubt returns the newest doubt, or 0 if there is none.
-func (e entry) doubt() uint64 {
-	if len(e.Doubts) == 0 {
+// lossMark returns the newest loss mark, or 0 if there is none.
+func (e entry) lossMark() uint64 {
+	if len(e.LossMarks) == 0 {
 		return 0
 	}
-	return e.Doubts[len(e.Doubts)-1]
+	return e.LossMarks[len(e.LossMarks)-1]
 }
 
-// mostDoubts is the maximum number of doubts kept: flash that loses data at every start must not
-// make the ledger grow.
-const mostDoubts = 64
+// maxLossMarks is the maximum number of loss marks kept: flash that loses data at every start must
+// not make the ledger grow.
+const maxLossMarks = 64
 
 const ledgerFile = "ledger.json"
 
@@ -143,7 +143,7 @@ func (b *Bus) remember() error {
 	b.mu.Unlock()
 	now := ledger{}
 	for name, st := range states {
-		now[name] = entry{First: st.FirstSeq, Last: st.LastSeq, Doubts: before[name].Doubts}
+		now[name] = entry{First: st.FirstSeq, Last: st.LastSeq, LossMarks: before[name].LossMarks}
 	}
 	if maps.EqualFunc(now, before, entry.same) {
 		return nil

@@ -26,14 +26,14 @@ type Refusal struct {
 }
 
 // refuse reports r to Config.Refused.
-func (e *entrance) refuse(r Refusal) {
+func (e *authenticator) refuse(r Refusal) {
 	if e.cfg.Refused != nil {
 		e.cfg.Refused(r)
 	}
 }
 
 // refused reports a client that failed authentication.
-func (e *entrance) refused(c server.ClientAuthentication, err error) {
+func (e *authenticator) refused(c server.ClientAuthentication, err error) {
 	if _, ok := c.RemoteAddress().(*net.TCPAddr); !ok { // a connection of this process
 		return
 	}
@@ -47,7 +47,7 @@ func (e *entrance) refused(c server.ClientAuthentication, err error) {
 // report who did what.
 //
 //	127.0.0.1:50002 - cid:7 - "v1.0:nats.go" - "user:vera" - Publish Violation - Subject "gw.test.cmd.lab.Describe"
-func (e *entrance) complaint(line string) {
+func (e *authenticator) complaint(line string) {
 	from, rest, ok := strings.Cut(line, " - cid:")
 	if !ok {
 		return
@@ -81,7 +81,7 @@ func (e *entrance) complaint(line string) {
 
 // complaints maps texts in the server's log to reasons.
 var complaints = [...]struct{ says, reason string }{
-	{server.ErrAuthentication.Error(), RefusedCredentials}, // a client that sent no credentials was never passed to the entrance
+	{server.ErrAuthentication.Error(), RefusedCredentials}, // a client that sent no credentials was never passed to the authenticator
 	{"Publish Violation", RefusedTopic},
 	{"Subscription Violation", RefusedTopic},
 	{noTLS, RefusedStranger},

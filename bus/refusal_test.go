@@ -16,7 +16,7 @@ import (
 // Refusals of clients of the listener are reported, with the identity of the client if it is known.
 func TestRefusalsAreTold(t *testing.T) {
 	told := make(chan bus.Refusal, 64)
-	h := &house{shown: make(chan bus.Shown, 16)}
+	h := &house{shown: make(chan bus.Presented, 16)}
 	h.set(plant)
 	b, _ := listening(t, func(c *bus.Config) {
 		c.Guard, c.Refused = h.enter, func(r bus.Refusal) { told <- r }

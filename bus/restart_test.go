@@ -151,7 +151,7 @@ func TestWithoutStore(t *testing.T) {
 func TestHeard(t *testing.T) {
 	b, keys := listening(t, nil)
 	const subject = "gw.demo.trace.field.line-1.frames"
-	if b.Heard(subject) {
+	if b.HasSubscribers(subject) {
 		t.Fatal("somebody listens already")
 	}
 	nc, _ := outside(t, b, keys, bus.Observer)
@@ -159,13 +159,13 @@ func TestHeard(t *testing.T) {
 	if err != nil || nc.Flush() != nil {
 		t.Fatal(err)
 	}
-	if !b.Heard(subject) || !b.Conn().Heard(subject) || b.Heard("gw.demo.trace.radio.frames") {
+	if !b.HasSubscribers(subject) || !b.Conn().HasSubscribers(subject) || b.HasSubscribers("gw.demo.trace.radio.frames") {
 		t.Fatal("the observer is not noticed")
 	}
 	if err := sub.Unsubscribe(); err != nil || nc.Flush() != nil {
 		t.Fatal(err)
 	}
-	if b.Heard(subject) {
+	if b.HasSubscribers(subject) {
 		t.Fatal("the observer has gone")
 	}
 }

@@ -39,10 +39,10 @@ func (b *Bus) withStore(s *server.Server, cfg Config, r *Report) (*server.Server
 	}
 	dropIndexes(cfg.Dir)
 	err = enableStore(s, cfg)
-	for range maxMended {
+	for range maxRepairs {
 		var repair func()
 		if err == nil {
-			repair = b.mend(s, cfg, r)
+			repair = b.repair(s, cfg, r)
 		}
 		if repair == nil {
 			break
@@ -86,7 +86,7 @@ func (b *Bus) examine(s *server.Server, known ledger, cfg Config, r *Report) (ba
 	}
 	floor := map[string]uint64{}
 	losses := compare(known, found, presentStreams(cfg.Dir))
-	if doubtful(known, losses, found) {
+	if recordLossMarks(known, losses, found) {
 		if err := known.write(cfg.Dir); err != nil {
 			r.Notes = append(r.Notes, "cannot write the ledger of the streams: "+err.Error())
 		}
@@ -98,13 +98,13 @@ func (b *Bus) examine(s *server.Server, known ledger, cfg Config, r *Report) (ba
 			r.Losses = append(r.Losses, l)
 			continue
 		}
-		floor[l.Stream] = max(known[l.Stream].Last, known[l.Stream].doubt()) + 1
+		floor[l.Stream] = max(known[l.Stream].Last, known[l.Stream].lossMark()) + 1
 		bad = append(bad, l)
 	}
 	b.mu.Lock()
 	b.ledger, b.written = known, time.Now()
-	doubts := known[streamTracks].Doubts
-	b.doubtful.Store(&doubts)
+	marks := known[streamTracks].LossMarks
+	b.marks.Store(&marks)
 	b.floor = floor
 	b.mu.Unlock()
 	return bad, nil
@@ -118,7 +118,7 @@ func (b *Bus) again(s *server.Server, cfg Config) (*server.Server, error) {
 
 // bare starts a server without JetStream and waits until it accepts connections.
 func (b *Bus) bare(cfg Config) (*server.Server, error) {
-	e := b.newEntrance(cfg)
+	e := b.newAuthenticator(cfg)
 	o, err := cfg.serverOptions(e)
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (b *Bus) bare(cfg Config) (*server.Server, error) {
 		return nil, fmt.Errorf("server not ready within %s", readyTimeout)
 	}
 	b.mu.Lock()
-	b.entrance = e
+	b.auth = e
 	b.mu.Unlock()
 	return s, nil
 }

@@ -17,11 +17,11 @@ type TrackState struct {
 	Bytes, Room    uint64   // bytes used by all tracks, and their maximum
 	Unread         uint64   // oldest sequence that some reader of this subject has not acknowledged; 0: no readers
 	Owed           Stored   // oldest message of this subject from Unread on; Seq 0: none
-	Doubts         []uint64 // sequences up to which messages were once lost, and with them the record of how far tracks were; oldest first
+	LossMarks      []uint64 // sequences up to which messages were once lost, and with them the record of how far tracks were; oldest first
 }
 
-// Doubt returns the newest of Doubts, or 0 if there is none.
-func (st TrackState) Doubt() uint64 { return entry{Doubts: st.Doubts}.doubt() }
+// LossMark returns the newest of LossMarks, or 0 if there is none.
+func (st TrackState) LossMark() uint64 { return entry{LossMarks: st.LossMarks}.lossMark() }
 
 // Track returns the state of one subject, once all its pending writes have been stored or refused.
 // Its errors are *Error.
@@ -47,7 +47,7 @@ func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err er
 	if err != nil {
 		return st, Errorf(Unavailable, "state of %s: %s", subject, oneLine(err.Error()))
 	}
-	st.Doubts = b.doubts()
+	st.LossMarks = b.lossMarks()
 	if newest, ok, err := c.newest(ctx, c.keep, streamTracks, subject); err != nil {
 		return st, fmt.Errorf("newest of %s: %w", subject, err)
 	} else if ok {

@@ -256,7 +256,7 @@ func TestTornTracks(t *testing.T) {
 		t.Errorf("reported %v", l)
 	}
 	st, err := b.Conn().Track(within(t), trackOf("a"))
-	if err != nil || st.Doubt() < 60 {
+	if err != nil || st.LossMark() < 60 {
 		t.Fatalf("%+v %v", st, err)
 	}
 	seq := kept(t, b, "a", "after")
@@ -335,7 +335,7 @@ func TestTracksTornTwice(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, g := range gaps {
-				told = append(told, g.Judge(r.Doubts())...)
+				told = append(told, g.Judge(r.LossMarks())...)
 			}
 		}
 	}

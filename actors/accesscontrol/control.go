@@ -34,26 +34,26 @@ var Kind = actors.Define(actors.Kind{
 	},
 	Live:  true,
 	Check: check,
-}, func(cfg *accessv1.Access) actors.Actor { return &keeper{cfg: cfg, court: &access.Court{}} })
+}, func(cfg *accessv1.Access) actors.Actor { return &keeper{cfg: cfg, authorizer: &access.Authorizer{}} })
 
 type keeper struct {
-	cfg      *accessv1.Access
-	policy   *access.Policy // nil until the revocations are known
-	revoked  []string
-	restored []string // in this life
-	waiting  []waiting
-	wishes   []*actors.Request // requests of listeners that already have the policy in force
-	court    *access.Court
+	cfg        *accessv1.Access
+	policy     *access.Policy // nil until the revocations are known
+	revoked    []string
+	restored   []string // in this life
+	waiting    []waiting
+	requests   []*actors.Request // requests of listeners that already have the policy in force
+	authorizer *access.Authorizer
 
 	read      bool   // the stored revocations have been read, or can never be read
 	unread    error  // why they are unread or unreadable
 	unwritten string // the change that is not on disk
 	recalled  bool   // the revocations are known from some source, or can never be known
 
-	lists   *access.Lists // nil: none are configured, or not read yet
-	former  *access.Lists // of the previous config, until those of this one have been read
-	seen    []stamp       // versions of the files they were read from
-	trouble string        // what is wrong with them
+	lists   *access.CRLs // nil: none are configured, or not read yet
+	former  *access.CRLs // of the previous config, until those of this one have been read
+	seen    []stamp      // versions of the files they were read from
+	trouble string       // what is wrong with them
 	looking bool
 	online  *ocsp.Client // nil: no responder is configured, or not yet known
 	silent  string       // why a responder gives no answer
@@ -94,7 +94,7 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 		return k.settled(c)
 	case actors.Failed:
 		return k.failed(c, m)
-	case *access.Wish:
+	case *access.PolicyRequest:
 		k.grant(c, m)
 	case *accessv1.ListRequest:
 		c.Reply(k.list(time.Now()))
@@ -112,7 +112,7 @@ func (k *keeper) failed(c *actors.Context, m actors.Failed) error {
 	if _, of := m.Of.(recalled); !of {
 		r := k.cfg.Revocation
 		k.asking = false
-		return k.listed(c, listsRead{lists: access.Unread(m.Err, cmp.Or(k.lists, k.former), r.GetSerials(), r.GetLenient()), of: r})
+		return k.listed(c, listsRead{lists: access.UnreadableCRLs(m.Err, cmp.Or(k.lists, k.former), r.GetSerials(), r.GetLenient()), of: r})
 	}
 	// A lost store must not lock everybody out for ever, but the health shows it.
 	return k.settled(c)
@@ -120,12 +120,12 @@ func (k *keeper) failed(c *actors.Context, m actors.Failed) error {
 
 // grant answers a listener that has another policy than the one in force. The request of a listener
 // that has the current one is kept until the policy changes.
-func (k *keeper) grant(c *actors.Context, m *access.Wish) {
+func (k *keeper) grant(c *actors.Context, m *access.PolicyRequest) {
 	if k.policy != nil && m.Have != k.policy {
 		c.Reply(k.policy)
 		return
 	}
-	k.wishes = append(k.wishes, c.Take())
+	k.requests = append(k.requests, c.Take())
 }
 
 // enforce puts config and revocations in force and informs the listeners.
@@ -140,12 +140,12 @@ func (k *keeper) enforce(c *actors.Context) error {
 	p.Revoke(k.lists, k.online)
 	p.Keep(c.Name())
 	k.policy = p
-	k.court.Set(p)
-	c.Judge(k.judge) // here and not at the start: until now the previous life judges
-	for _, w := range k.wishes {
+	k.authorizer.Set(p)
+	c.SetAuthorizer(k.judge) // here and not at the start: until now the previous life judges
+	for _, w := range k.requests {
 		w.Reply(p)
 	}
-	k.wishes = nil
+	k.requests = nil
 	return nil
 }
 
@@ -153,7 +153,7 @@ func (k *keeper) enforce(c *actors.Context) error {
 func (k *keeper) judge(w actors.Caller, topic string, waited bool) error {
 	// When the call arrived, its listener had just checked the identity.
 	if id, ok := w.Proof.(*access.Identity); ok && waited {
-		if err := k.court.Stands(id, time.Now()); err != nil {
+		if err := k.authorizer.Valid(id, time.Now()); err != nil {
 			return actors.Errorf(actors.PermissionDenied, "%s may no longer use %s: %s", id.Name, topic, err)
 		}
 	}
@@ -161,7 +161,7 @@ func (k *keeper) judge(w actors.Caller, topic string, waited bool) error {
 	if !ok {
 		return nil
 	}
-	err := k.court.Judge(name, topic, waited, time.Now())
+	err := k.authorizer.Authorize(name, topic, waited, time.Now())
 	switch {
 	case err == nil:
 		return nil

@@ -117,10 +117,10 @@ type door chan *access.Policy
 func (d door) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
 	case actors.Started:
-		c.Ask(path, &access.Wish{}, time.Minute)
+		c.Ask(path, &access.PolicyRequest{}, time.Minute)
 	case *access.Policy:
 		d <- m
-		c.Ask(path, &access.Wish{Have: m}, time.Minute)
+		c.Ask(path, &access.PolicyRequest{Have: m}, time.Minute)
 	}
 	return nil
 }
@@ -157,7 +157,7 @@ func TestListsThatCannotBeReadWhenTheConfigChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := a.Issue(pki.Order{Name: "anna", Lasts: time.Hour}, now)
+	cert, err := a.Issue(pki.CertificateRequest{Name: "anna", Validity: time.Hour}, now)
 	if err == nil {
 		_, err = a.Revoke("anna", now)
 	}

@@ -24,13 +24,13 @@ const (
 	// second.
 	listsEvery = time.Second / 2
 	listsTime  = 10 * time.Second
-	mostList   = 4 << 20 // bytes per file
+	maxList    = 4 << 20 // bytes per file
 )
 
 type (
 	listsDue  struct{}
 	listsRead struct {
-		lists       *access.Lists // nil: as before
+		lists       *access.CRLs // nil: as before
 		authorities []*x509.Certificate
 		seen        []stamp
 		of          *accessv1.Revocation
@@ -56,12 +56,12 @@ func (k *keeper) look(c *actors.Context) {
 			return listsRead{of: r}, nil
 		}
 		authorities, err := readAuthorities(r.CaFile)
-		var l *access.Lists
+		var l *access.CRLs
 		if err == nil {
 			l, err = readLists(r, authorities)
 		}
 		if err != nil {
-			l = access.Unread(err, before, r.Serials, r.Lenient)
+			l = access.UnreadableCRLs(err, before, r.Serials, r.Lenient)
 		}
 		return listsRead{l, authorities, now, r}, nil
 	})
@@ -104,13 +104,13 @@ func read(name string) ([]byte, error) {
 	case err != nil:
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", name)
-	case info.Size() > mostList:
-		return nil, fmt.Errorf("%s: %d bytes: at most %d are allowed", name, info.Size(), mostList)
+	case info.Size() > maxList:
+		return nil, fmt.Errorf("%s: %d bytes: at most %d are allowed", name, info.Size(), maxList)
 	}
 	return os.ReadFile(name)
 }
 
-func readLists(r *accessv1.Revocation, authorities []*x509.Certificate) (*access.Lists, error) {
+func readLists(r *accessv1.Revocation, authorities []*x509.Certificate) (*access.CRLs, error) {
 	var texts [][]byte
 	for _, name := range r.Lists {
 		text, err := read(name)
@@ -119,9 +119,9 @@ func readLists(r *accessv1.Revocation, authorities []*x509.Certificate) (*access
 		}
 		texts = append(texts, text)
 	}
-	lists, err := access.NewLists(texts, authorities, r.Serials, r.Lenient)
+	lists, err := access.NewCRLs(texts, authorities, r.Serials, r.Lenient)
 	for i := range texts {
-		if _, bad := access.NewLists(texts[i:i+1], authorities, nil, r.Lenient); err != nil && bad != nil && !errors.Is(bad, access.ErrDelta) {
+		if _, bad := access.NewCRLs(texts[i:i+1], authorities, nil, r.Lenient); err != nil && bad != nil && !errors.Is(bad, access.ErrDelta) {
 			return nil, fmt.Errorf("%s: %w", r.Lists[i], bad)
 		}
 	}

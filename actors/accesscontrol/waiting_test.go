@@ -154,8 +154,8 @@ func TestWhatWaitsIsDroppedWithItsCertificate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, o := range []pki.Order{{Name: "gateway", Hosts: []string{"127.0.0.1"}}, {Name: "otto"}, {Name: "otto.spare"}} {
-				o.Lasts = time.Hour
+			for _, o := range []pki.CertificateRequest{{Name: "gateway", Hosts: []string{"127.0.0.1"}}, {Name: "otto"}, {Name: "otto.spare"}} {
+				o.Validity = time.Hour
 				if _, err := a.Issue(o, time.Now()); err != nil {
 					t.Fatal(err)
 				}

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	wishTime  = time.Hour   // after which the request is made again
-	wishAgain = time.Second // after a request that failed
+	requestTime  = time.Hour   // after which the request is made again
+	requestAgain = time.Second // after a request that failed
 	// For identities that have expired, and clients admitted while the policy changed.
 	sweepTime = time.Second
 )
@@ -23,18 +23,18 @@ const (
 // Door admits clients. Its methods are for the actor, except where they say that any goroutine may
 // call them.
 type Door struct {
-	keeper string
-	door   *access.Door // nil: no access-control is configured, and everything is allowed
-	policy *access.Policy
-	wish   *access.Wish // the request under way
-	sweeps *actors.Timer
+	keeper  string
+	door    *access.Door // nil: no access-control is configured, and everything is allowed
+	policy  *access.Policy
+	request *access.PolicyRequest // the request under way
+	sweeps  *actors.Timer
 
 	refused access.Tally
 	post    atomic.Pointer[func(msg any) error] // posts to the actor
 }
 
 type (
-	wish struct{} // request the policy
+	requestPolicy struct{} // request the policy
 	// Sweep is sent to the actor by its Door: it must cut off every client for which Gone returns
 	// an error.
 	Sweep struct{}
@@ -68,8 +68,8 @@ func (d *Door) Close() { d.sweeps.Stop() }
 
 func (d *Door) ask(c *actors.Context) {
 	if d.door != nil {
-		d.wish = &access.Wish{Have: d.policy}
-		c.Ask(d.keeper, d.wish, wishTime)
+		d.request = &access.PolicyRequest{Have: d.policy}
+		c.Ask(d.keeper, d.request, requestTime)
 	}
 }
 
@@ -84,19 +84,19 @@ func (d *Door) Receive(c *actors.Context, msg any) bool {
 		d.door.Set(m)
 		c.After(0, Sweep{})
 		d.ask(c)
-	case wish:
+	case requestPolicy:
 		d.ask(c)
 	case lookRefused:
 		d.tellRefused(c)
 	case actors.Failed:
-		of, ok := m.Of.(*access.Wish)
-		if !ok || of != d.wish {
+		of, ok := m.Of.(*access.PolicyRequest)
+		if !ok || of != d.request {
 			return ok // an answer of the previous access-control
 		}
 		if d.policy == nil {
 			c.Degraded("no client is admitted: " + m.Err.Error())
 		}
-		c.After(wishAgain, wish{})
+		c.After(requestAgain, requestPolicy{})
 	default:
 		return false
 	}
@@ -109,31 +109,31 @@ func (d *Door) Ready() bool { return d.door == nil || d.policy != nil }
 // Guarded reports whether clients must authenticate. Any goroutine may call it.
 func (d *Door) Guarded() bool { return d.door != nil }
 
-// Enter returns the identity of a client. Any goroutine may call it; it may take a moment.
-func (d *Door) Enter(shown access.Shown) (*access.Identity, error) {
-	return d.door.Enter(shown, time.Now())
+// Authenticate returns the identity of a client. Any goroutine may call it; it may take a moment.
+func (d *Door) Authenticate(shown access.Presented) (*access.Identity, error) {
+	return d.door.Authenticate(shown, time.Now())
 }
 
 // May reports whether an admitted client may use a topic now, or subscribe to at least a part of a
 // filter. Any goroutine may call it.
 func (d *Door) May(id *access.Identity, topic string) bool {
-	is := d.door.Now(id, time.Now())
+	is := d.door.Current(id, time.Now())
 	switch {
 	case is == nil:
 		return false
 	case strings.ContainsAny(topic, "+#"):
-		return is.Hears(topic)
+		return is.MaySubscribe(topic)
 	}
 	return is.May(topic)
 }
 
-// Is returns the present identity of an admitted client, with its present roles; nil if it may no
-// longer stay. Any goroutine may call it.
-func (d *Door) Is(id *access.Identity) *access.Identity { return d.door.Now(id, time.Now()) }
+// Current returns the present identity of an admitted client, with its present roles; nil if it may
+// no longer stay. Any goroutine may call it.
+func (d *Door) Current(id *access.Identity) *access.Identity { return d.door.Current(id, time.Now()) }
 
 // Out reports whether an admitted client may no longer stay. Any goroutine may call it.
 func (d *Door) Out(id *access.Identity) bool {
-	return id != nil && d.door.Now(id, time.Now()) == nil
+	return id != nil && d.door.Current(id, time.Now()) == nil
 }
 
 // Gone returns why an admitted client is to be cut off; nil: it may stay.
@@ -141,7 +141,7 @@ func (d *Door) Gone(id *access.Identity, now time.Time) error {
 	if id == nil || d.door == nil {
 		return nil
 	}
-	_, err := d.door.Still(id, now)
+	_, err := d.door.Recheck(id, now)
 	if errors.Is(err, access.ErrClosed) {
 		return nil
 	}

@@ -11,7 +11,7 @@ import (
 func Main(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// Idles between two messages; it ends by itself, but later than the check on some machines.
-		goleak.IgnoreTopFunction("gatewayd/actors.(*crew).work"),
+		goleak.IgnoreTopFunction("gatewayd/actors.(*dispatcher).work"),
 		// The server loses track of the store of a stream that is still being created during its
 		// shutdown.
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),

@@ -33,7 +33,7 @@ var Kind = actors.Define(actors.Kind{
 const (
 	writeTime = 30 * time.Second
 	headEvery = 10 * time.Second // between publications of the head
-	mostWaits = 4096             // records waiting at most
+	maxWaits  = 4096             // records waiting at most
 )
 
 // told are the leaves of the events that are recorded: they say who did what, or that a client was
@@ -168,7 +168,7 @@ func (k *keeper) take(c *actors.Context, r audit.Record) {
 			return
 		}
 	}
-	if len(k.waits) >= mostWaits {
+	if len(k.waits) >= maxWaits {
 		k.lost++
 		return
 	}

@@ -22,7 +22,7 @@ import (
 type Owner interface {
 	// Prepare makes the operator's papers for an order. keep then makes the gateway the operator's,
 	// from its next start on.
-	Prepare(o claim.Order) (p claim.Papers, keep func() error, err error)
+	Prepare(o claim.Request) (p claim.Response, keep func() error, err error)
 	// Again restarts the daemon soon.
 	Again()
 }
@@ -32,8 +32,8 @@ var Kind = For(nobody{})
 
 type nobody struct{}
 
-func (nobody) Prepare(claim.Order) (claim.Papers, func() error, error) {
-	return claim.Papers{}, nil, errors.New("this gateway does not run from a config file: it cannot be claimed")
+func (nobody) Prepare(claim.Request) (claim.Response, func() error, error) {
+	return claim.Response{}, nil, errors.New("this gateway does not run from a config file: it cannot be claimed")
 }
 
 func (nobody) Again() {}

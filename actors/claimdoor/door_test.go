@@ -55,7 +55,7 @@ func TestRefusalsAreTold(t *testing.T) {
 	cell := r.Start("claim", claimdoor.Kind, cfg)
 	r.Until("it is well", func() bool { return cell.State() == "ok" })
 	_, addr, _ := strings.Cut(cell.Health().Cause, "the gateway at ")
-	err := claim.Claim(t.Context(), addr, claim.NewCode(), claim.Order{Operator: "eve", Time: time.Now()}, func(claim.Papers) error { return nil })
+	err := claim.Claim(t.Context(), addr, claim.NewCode(), claim.Request{Operator: "eve", Time: time.Now()}, func(claim.Response) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "wrong code") {
 		t.Fatal(err)
 	}

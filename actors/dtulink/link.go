@@ -33,7 +33,7 @@ var Kind = actors.Define(actors.Kind{
 		return schemas.Wrong("", err)
 	},
 }, func(cfg *modbusv1.DtuLink) actors.Actor {
-	return &link{cfg: cfg, desk: modbuslink.NewDesk(dispatch.Config{BatchSize: batch, Quiet: quiet}), epoch: time.Now()}
+	return &link{cfg: cfg, dispatcher: modbuslink.NewDispatcher(dispatch.Config{BatchSize: batch, Quiet: quiet}), epoch: time.Now()}
 })
 
 const (
@@ -55,10 +55,10 @@ const (
 )
 
 type link struct {
-	cfg   *modbusv1.DtuLink
-	desk  *modbuslink.Desk
-	epoch time.Time
-	claim *dtu.Claim
+	cfg        *modbusv1.DtuLink
+	dispatcher *modbuslink.Dispatcher
+	epoch      time.Time
+	claim      *dtu.Claim
 
 	conn   *dtu.Caller // nil: not connected
 	next   *dtu.Caller // new connection of the DTU, while a transaction is under way on the old one
@@ -93,7 +93,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.called(c, m)
 	case *dispatch.Ask:
 		if r := c.Take(); r != nil {
-			l.desk.Accept(c, m, r, l.now())
+			l.dispatcher.Accept(c, m, r, l.now())
 			l.send(c)
 		}
 	case *dispatch.Batch:
@@ -101,10 +101,10 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 	case again:
 		l.send(c)
 	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *dispatch.TallyUnit,
-		dispatch.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
-		l.desk.Answer(c, m)
+		dispatch.Leave, modbuslink.Judge, modbuslink.Overdue, actors.TraceEnded:
+		l.dispatcher.Answer(c, m)
 	case *modbusv1.ScanRequest, modbuslink.Step:
-		l.desk.Answer(c, m)
+		l.dispatcher.Answer(c, m)
 		l.send(c)
 	case actors.Stopped:
 		c.Tell(l.cfg.Listener, dtu.Release{Name: c.Name()})
@@ -151,7 +151,7 @@ func (l *link) called(c *actors.Context, call *dtu.Caller) {
 	switch {
 	case l.conn == nil:
 		l.up(c, call)
-	case l.desk.Busy():
+	case l.dispatcher.Busy():
 		if l.next != nil {
 			c.Close(l.next)
 		}
@@ -166,9 +166,9 @@ func (l *link) called(c *actors.Context, call *dtu.Caller) {
 func (l *link) up(c *actors.Context, call *dtu.Caller) {
 	framing := framings[l.cfg.Framing]
 	l.conn, l.next = call, nil
-	l.desk.Opened++
-	l.modbus = modbus.NewLink(modbus.WithoutHeartbeats(call, framing, call.Beats), framing, modbus.Options{Tap: l.desk.Tap})
-	l.desk.Up()
+	l.dispatcher.Opened++
+	l.modbus = modbus.NewLink(modbus.WithoutHeartbeats(call, framing, call.Beats), framing, modbus.Options{Tap: l.dispatcher.Tap})
+	l.dispatcher.Up()
 	l.said = ""
 	c.State("link", &modbusv1.LinkState{Up: true, Target: call.RemoteAddr().String()})
 	c.OK()
@@ -177,10 +177,10 @@ func (l *link) up(c *actors.Context, call *dtu.Caller) {
 
 // down answers waiting requests with the cause, publishes it and sets the health.
 func (l *link) down(c *actors.Context, cause string) {
-	l.desk.Down(cause)
+	l.dispatcher.Down(cause)
 	if l.said != cause {
-		if l.said == "" && l.desk.Opened > 0 {
-			l.desk.Complain(c, actors.Unreachable, cause)
+		if l.said == "" && l.dispatcher.Opened > 0 {
+			l.dispatcher.ReportFault(c, actors.Unreachable, cause)
 		}
 		l.said = cause
 		c.State("link", &modbusv1.LinkState{Cause: cause, Target: l.cfg.Listener})
@@ -194,7 +194,7 @@ func (l *link) send(c *actors.Context) {
 		return
 	}
 	l.nudge.Stop()
-	w, wait := l.desk.Next(l.now())
+	w, wait := l.dispatcher.Next(l.now())
 	if wait > 0 {
 		l.nudge = c.After(wait, again{})
 	}
@@ -209,17 +209,17 @@ func (l *link) send(c *actors.Context) {
 }
 
 func (l *link) done(c *actors.Context, w *dispatch.Batch) {
-	l.desk.Done(w, l.now())
-	l.desk.Show(c)
+	l.dispatcher.Done(w, l.now())
+	l.dispatcher.Show(c)
 	if w.Answered() {
-		l.desk.Well(c)
+		l.dispatcher.Well(c)
 	}
 	switch {
 	case l.next != nil:
 		l.up(c, l.next)
 	case w.Lost != nil:
 		l.lose(c, "the connection is lost and the DTU has not reconnected")
-	case l.desk.Unanswered() >= maxUnanswered:
+	case l.dispatcher.Unanswered() >= maxUnanswered:
 		l.lose(c, "no unit has answered for a long time and the DTU has not reconnected")
 	default:
 		l.send(c)

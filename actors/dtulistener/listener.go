@@ -22,10 +22,11 @@ import (
 )
 
 // Kind describes the dtu-listener actor kind.
-var Kind = kind(&dtu.Desks{})
+var Kind = kind(&dtu.Registries{})
 
-// kind keeps the claims of the links in desks, so that a restarted listener knows them at once.
-func kind(desks *dtu.Desks) actors.Kind {
+// kind keeps the claims of the links in registries, so that a restarted listener knows them at
+// once.
+func kind(desks *dtu.Registries) actors.Kind {
 	return actors.Define(actors.Kind{
 		Name:     "dtu-listener",
 		Doc:      "One TCP port that DTUs dial; each is given to the link that knows its registration or address.",
@@ -38,7 +39,7 @@ func kind(desks *dtu.Desks) actors.Kind {
 		Power: func(proto.Message) *actors.Power { return &actors.Power{} }, // a power cycle closes and reopens the port
 		Check: check,
 	}, func(cfg *modbusv1.DtuListener) actors.Actor {
-		return &listener{cfg: cfg, desks: desks}
+		return &listener{cfg: cfg, registries: desks}
 	})
 }
 
@@ -52,11 +53,11 @@ const (
 )
 
 type listener struct {
-	cfg   *modbusv1.DtuListener
-	desks *dtu.Desks
-	desk  *dtu.Desk
-	port  *dtu.Listener // nil until it listens
-	told  meter
+	cfg        *modbusv1.DtuListener
+	registries *dtu.Registries
+	registry   *dtu.Registry
+	port       *dtu.Listener // nil until it listens
+	told       meter
 }
 
 func (l *listener) Receive(c *actors.Context, msg any) error {
@@ -67,7 +68,7 @@ func (l *listener) Receive(c *actors.Context, msg any) error {
 		l.port = m
 		c.OK()
 	case *dtu.Claim:
-		renewed, err := l.desk.Claim(m, time.Now())
+		renewed, err := l.registry.Claim(m, time.Now())
 		if err != nil {
 			c.Refuse(err)
 			return nil
@@ -77,7 +78,7 @@ func (l *listener) Receive(c *actors.Context, msg any) error {
 		}
 		c.Reply(dtu.Claimed{})
 	case dtu.Release:
-		l.desk.Release(m.Name)
+		l.registry.Release(m.Name)
 		if l.port != nil {
 			l.port.Drop(m.Name)
 		}
@@ -105,8 +106,8 @@ func (l *listener) start(c *actors.Context) error {
 		c.Warn("insecure: " + warning)
 		c.Event("insecure", &modbusv1.DtuInsecure{Listen: l.cfg.Listen, Warning: warning})
 	}
-	l.desk = l.desks.Of(c.Name())
-	post, desk := c.Post(), l.desk
+	l.registry = l.registries.Of(c.Name())
+	post, desk := c.Post(), l.registry
 	c.Do(startTime, func(context.Context) (any, error) {
 		return dtu.Listen(cfg, desk, func(r dtu.Refusal) { _ = post(r) })
 	})
@@ -160,7 +161,7 @@ func (l *listener) refused(c *actors.Context, r dtu.Refusal) {
 }
 
 func (l *listener) callers() *modbusv1.CallersResponse {
-	resp := &modbusv1.CallersResponse{Missing: l.desk.Names(time.Now())}
+	resp := &modbusv1.CallersResponse{Missing: l.registry.Names(time.Now())}
 	if l.port == nil {
 		return resp
 	}

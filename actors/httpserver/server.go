@@ -146,14 +146,14 @@ func (s *server) config(c *actors.Context) web.Config {
 			})
 			return typed(err)
 		},
-		Hear: func(ctx context.Context, filter string, say func(web.Said) bool) error {
-			return typed(gate.Hear(ctx, filter, func(m actors.Delivery) bool {
-				return say(web.Said{Topic: m.Topic, ContentType: m.ContentType, Payload: m.Payload})
+		Subscribe: func(ctx context.Context, filter string, say func(web.Message) bool) error {
+			return typed(gate.Subscribe(ctx, filter, func(m actors.Delivery) bool {
+				return say(web.Message{Topic: m.Topic, ContentType: m.ContentType, Payload: m.Payload})
 			}))
 		},
-		Last: func(ctx context.Context, filter string, say func(web.Said) error) error {
+		Last: func(ctx context.Context, filter string, say func(web.Message) error) error {
 			return typed(gate.Last(ctx, filter, func(m actors.Delivery) error {
-				return say(web.Said{Topic: m.Topic, ContentType: m.ContentType, Payload: m.Payload})
+				return say(web.Message{Topic: m.Topic, ContentType: m.ContentType, Payload: m.Payload})
 			}))
 		},
 		Pages: map[string]http.HandlerFunc{
@@ -161,7 +161,7 @@ func (s *server) config(c *actors.Context) web.Config {
 			"/metrics": web.Metrics(func() []web.Family { return append(families(gate.Reports()), modbusFamilies(tallies(gate, name))...) })},
 	}
 	if door.Guarded() {
-		cfg.Enter = door.Enter
+		cfg.Authenticate = door.Authenticate
 	}
 	return cfg
 }

@@ -23,7 +23,7 @@ func TestClientsOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Issue(pki.Order{Name: "gateway", Hosts: []string{"127.0.0.1"}, Lasts: time.Hour}, time.Now()); err != nil {
+	if _, err := a.Issue(pki.CertificateRequest{Name: "gateway", Hosts: []string{"127.0.0.1"}, Validity: time.Hour}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	_, addr, _ := start(t, &webv1.Server{Tls: &tlsv1.Server{CertFile: a.File("gateway.pem"), KeyFile: a.File("gateway.pem")}})

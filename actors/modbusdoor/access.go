@@ -43,7 +43,7 @@ func (a *admission) admit() func(shown *x509.Certificate, remote string) (any, e
 		return nil
 	}
 	return func(shown *x509.Certificate, remote string) (any, error) {
-		id, err := door.Enter(access.Shown{Certificate: shown, Remote: remote})
+		id, err := door.Authenticate(access.Presented{Certificate: shown, Remote: remote})
 		if err != nil {
 			door.Refuse(access.Refusal{Reason: access.RefusedCredentials, Remote: remote, Cause: err.Error()})
 			return nil, err

@@ -104,7 +104,7 @@ type guard struct {
 	refusals *Refusals
 }
 
-// Forbidden implements server.Porter.
+// Forbidden implements server.RefusalHandler.
 func (g guard) Forbidden(q *server.Query) {
 	g.refusals.Add(q, strconv.Itoa(int(q.Unit)), "denied", "its role is not among writers")
 }

@@ -23,23 +23,23 @@ func (d *Doors) trace(c *actors.Context, m *modbusv1.MastersServiceTraceRequest)
 	if m.Unit != nil {
 		filter.Unit = int(*m.Unit)
 	}
-	ear, err := d.server.Overhear(filter)
+	ear, err := d.server.Tap(filter)
 	if err != nil {
 		c.Refuse(actors.Errorf(actors.ResourceExhausted, "trace: %s", err))
 		return
 	}
-	c.Stream(&passing{Ear: ear, readers: map[*server.Master]*explain.Reader{}})
+	c.Stream(&passing{FrameTap: ear, readers: map[*server.Master]*explain.Reader{}})
 }
 
 // passing is an actors.Source of the frames between masters and the gateway.
 type passing struct {
-	*server.Ear
+	*server.FrameTap
 	readers map[*server.Master]*explain.Reader // one per master, since answers belong to requests of the same master
 }
 
 // Next implements actors.Source.
 func (p *passing) Next(ctx context.Context) (proto.Message, error) {
-	h, err := p.Ear.Next(ctx)
+	h, err := p.FrameTap.Next(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func (k *keeper) verdict(c *actors.Context, q *firewall.Question) firewall.Verdi
 			continue
 		}
 		if len(g.cfg.Callers) > 0 {
-			g.watch.Hear(now)
+			g.watch.SignOfLife(now)
 		}
 		switch {
 		case !q.Request.Write() || !slices.ContainsFunc(g.writes, func(w *safeWrite) bool { return k.concerns(w, q) }):
@@ -261,7 +261,7 @@ func (k *keeper) heartbeat(c *actors.Context, m *modbusv1.HeartbeatRequest) {
 	case g.watch.Tripped():
 		c.Refuse(actors.Errorf(actors.FailedPrecondition, "dead-man group %s has tripped; call Release first", m.Group))
 	default:
-		g.watch.Hear(time.Now())
+		g.watch.SignOfLife(time.Now())
 		c.Reply(&modbusv1.HeartbeatResponse{})
 	}
 }

@@ -103,7 +103,7 @@ func (g *group) sample(all *samplev1.Samples) {
 		only.Cause, only.Time = "", nil
 		value := only.String()
 		if g.value != "" && value != g.value {
-			g.watch.Hear(time.Now())
+			g.watch.SignOfLife(time.Now())
 		}
 		g.value = value
 	}

@@ -30,21 +30,21 @@ var Kind = actors.Define(actors.Kind{
 	Limit:     16384,
 	Check:     check,
 }, func(cfg *modbusv1.Gateway) actors.Actor {
-	return &gateway{cfg: cfg, epoch: time.Now(), desks: map[string]*desk{}, counts: &share.Counts{}}
+	return &gateway{cfg: cfg, epoch: time.Now(), schedulers: map[string]*scheduler{}, counts: &share.Counts{}}
 })
 
 type (
-	desk        = share.Desk[*server.Master, waiter]
+	scheduler   = share.Scheduler[*server.Master, waiter]
 	transaction = share.Transaction[*server.Master, waiter]
 )
 
 type gateway struct {
-	cfg    *modbusv1.Gateway
-	epoch  time.Time
-	doors  modbusdoor.Doors
-	gate   modbusdoor.Gate
-	desks  map[string]*desk // by link
-	counts *share.Counts
+	cfg        *modbusv1.Gateway
+	epoch      time.Time
+	doors      modbusdoor.Doors
+	gate       modbusdoor.Gate
+	schedulers map[string]*scheduler // by link
+	counts     *share.Counts
 }
 
 func (g *gateway) now() time.Duration { return time.Since(g.epoch) }
@@ -82,12 +82,12 @@ func (g *gateway) open(c *actors.Context) error {
 	if len(wrong) > 0 {
 		return actors.Broken(errors.New(wrong[0].Message))
 	}
-	for link, d := range g.desks {
+	for link, d := range g.schedulers {
 		if routes.leadTo(link) {
-			d.Widen(int(g.cfg.Outstanding))
+			d.SetLimit(int(g.cfg.Outstanding))
 		} else {
-			delete(g.desks, link) // requests that wait in it are still carried out
+			delete(g.schedulers, link) // requests that wait in it are still carried out
 		}
 	}
-	return g.doors.Open(c, g.cfg, &entrance{routes: routes, counts: g.counts, refusals: &g.doors.Refusals, post: c.Post()})
+	return g.doors.Open(c, g.cfg, &handler{routes: routes, counts: g.counts, refusals: &g.doors.Refusals, post: c.Post()})
 }

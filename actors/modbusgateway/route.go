@@ -117,9 +117,9 @@ func (t *routes) leadTo(link string) bool {
 	return slices.ContainsFunc(t[:], func(r *route) bool { return r != nil && r.link == link })
 }
 
-// entrance handles the requests of masters, in the goroutines of their connections, and hands those
+// handler handles the requests of masters, in the goroutines of their connections, and hands those
 // that are to be forwarded to the actor.
-type entrance struct {
+type handler struct {
 	routes   *routes
 	counts   *share.Counts
 	refusals *modbusdoor.Refusals
@@ -136,13 +136,13 @@ type asked struct {
 
 // waiter is a request of a master, or of the firewall gate, that waits for an answer.
 type waiter struct {
-	later   *server.Later
+	later   *server.Deferred
 	request modbus.Request  // the request to which the answer must fit
 	then    modbusdoor.Then // takes the answer for the gate; nil: the answer goes to the master
 }
 
 // Handle implements server.Handler.
-func (e *entrance) Handle(dst []byte, q *server.Query) []byte {
+func (e *handler) Handle(dst []byte, q *server.Query) []byte {
 	r := e.routes[q.Unit]
 	switch {
 	case r == nil:
@@ -164,7 +164,7 @@ func (e *entrance) Handle(dst []byte, q *server.Query) []byte {
 }
 
 // forward hands a request to the actor, unless the mode of the route swallows it.
-func (e *entrance) forward(dst []byte, q *server.Query, r *route) []byte {
+func (e *handler) forward(dst []byte, q *server.Query, r *route) []byte {
 	forward := q.Request
 	if r.mode == swallow && q.Write() {
 		e.counts.Swallowed.Add(1)
@@ -175,7 +175,7 @@ func (e *entrance) forward(dst []byte, q *server.Query, r *route) []byte {
 		forward = modbus.Request{Function: modbus.ReadHoldingRegisters, Address: q.Address, Quantity: q.Quantity}
 	}
 	forward.Unit, forward.Timeout = r.unit, r.timeout
-	later := q.Later()
+	later := q.Defer()
 	if e.post(&asked{route: r, request: forward, waiter: waiter{later: later, request: q.Request}, master: q.Master()}) != nil {
 		e.counts.Busy.Add(1)
 		e.refusals.Add(q, r.name, "failed", "too many requests are waiting")

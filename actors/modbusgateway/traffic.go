@@ -23,7 +23,7 @@ func traffic(n *share.Counts) *modbusv1.TrafficResponse {
 // given is the Tag of an Ask: it identifies the transaction to which an answer belongs.
 type given struct {
 	link string
-	desk *desk
+	desk *scheduler
 	*transaction
 }
 
@@ -41,10 +41,10 @@ func (g *gateway) take(c *actors.Context, m *asked) {
 
 // queue queues a request for the line or link.
 func (g *gateway) queue(c *actors.Context, m *asked, r modbus.Request, w waiter) {
-	d := g.desks[m.route.link]
+	d := g.schedulers[m.route.link]
 	if d == nil {
-		d = share.NewDesk[*server.Master, waiter](int(g.cfg.Outstanding))
-		g.desks[m.route.link] = d
+		d = share.NewScheduler[*server.Master, waiter](int(g.cfg.Outstanding))
+		g.schedulers[m.route.link] = d
 	}
 	t := &transaction{Request: r, Rest: m.route.restAfter(r), Waiting: []waiter{w}, Until: g.now() + g.cfg.QueueTimeout.AsDuration()}
 	if !m.request.Write() { // reads that verify a write must not be kept for others
@@ -65,7 +65,7 @@ func (g *gateway) queue(c *actors.Context, m *asked, r modbus.Request, w waiter)
 }
 
 // next hands transactions to a line or link, as many as may be outstanding.
-func (g *gateway) next(c *actors.Context, link string, d *desk) {
+func (g *gateway) next(c *actors.Context, link string, d *scheduler) {
 	for {
 		t, late := d.Next(g.now(), func(w waiter) bool { return w.later.Gone() })
 		for _, l := range late {
@@ -93,7 +93,7 @@ func (g *gateway) next(c *actors.Context, link string, d *desk) {
 // answered tells the waiting masters the answer of the unit, or why there is none.
 func (g *gateway) answered(c *actors.Context, a *dispatch.Answer) {
 	t, res := a.Ask.Tag.(given), &a.Results[0]
-	t.desk.Heed(a.Tap)
+	t.desk.SetTap(a.Tap)
 	t.desk.Done(t.transaction, res.Err == nil, res.Response, g.now())
 	if res.Err == nil {
 		c.Worked()

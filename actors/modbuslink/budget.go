@@ -85,7 +85,7 @@ func Timing(cfg *modbusv1.SerialLine) (char, silence time.Duration) {
 }
 
 // budget answers the method Budget.
-func (d *Desk) budget(c *actors.Context, m *modbusv1.BudgetRequest) {
+func (d *Dispatcher) budget(c *actors.Context, m *modbusv1.BudgetRequest) {
 	line, units := d.Load()
 	b := budget.Compute(line, units)
 	p := d.Overload()

@@ -11,7 +11,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func (d *Desk) counters(m *modbusv1.CountersRequest) *modbusv1.CountersResponse {
+func (d *Dispatcher) counters(m *modbusv1.CountersRequest) *modbusv1.CountersResponse {
 	all := d.Tallies()
 	if m.Unit != nil {
 		all = []dispatch.Tally{d.Tally(uint8(*m.Unit))}

@@ -13,8 +13,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Judge is a message of a Desk to itself: check whether an overloaded line still is overloaded,
-// even if there is little traffic to trigger the check.
+// Judge is a message of a Dispatcher to itself: check whether an overloaded line still is
+// overloaded, even if there is little traffic to trigger the check.
 type Judge struct{}
 
 // judgeEvery is the interval of Judge while a line is overloaded.
@@ -30,7 +30,7 @@ type overload struct {
 }
 
 // Well reports that a unit has answered: the line is ok, or degraded if it is overloaded.
-func (d *Desk) Well(c *actors.Context) {
+func (d *Dispatcher) Well(c *actors.Context) {
 	d.publishOverload(c)
 	if d.overload.timer == nil {
 		c.OK()
@@ -42,7 +42,7 @@ func (d *Desk) Well(c *actors.Context) {
 
 // publishOverload tells units which of their groups are shed. It publishes an event when the line
 // starts to shed polls and another when all are polled at their intervals again.
-func (d *Desk) publishOverload(c *actors.Context) {
+func (d *Dispatcher) publishOverload(c *actors.Context) {
 	if d.ShedChanges() == d.overload.changes {
 		return
 	}
@@ -75,7 +75,7 @@ func notify(c *actors.Context, key, cause string) {
 }
 
 // judge checks the overload of a line that may have carried nothing since the last check.
-func (d *Desk) judge(c *actors.Context) {
+func (d *Dispatcher) judge(c *actors.Context) {
 	d.Judge(d.now())
 	d.publishOverload(c)
 }

@@ -16,7 +16,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Step is the message that continues a scan. Desk.Answer handles it.
+// Step is the message that continues a scan. Dispatcher.Answer handles it.
 type Step struct{ hunt *hunt }
 
 // hunt is a scan for units that runs between the polls.
@@ -32,7 +32,7 @@ type hunt struct {
 }
 
 // scan starts a scan for units between the polls.
-func (d *Desk) scan(c *actors.Context, m *modbusv1.ScanRequest) {
+func (d *Dispatcher) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 	cfg, err := SweepOf(m)
 	switch {
 	case err != nil:
@@ -52,13 +52,13 @@ func (d *Desk) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 }
 
 // carried returns the number of transactions that have ended.
-func (d *Desk) carried() uint64 {
+func (d *Dispatcher) carried() uint64 {
 	n := d.Counts()
 	return n.Answered + n.Exceptions + n.Timeouts + n.Corrupt + n.Mismatched
 }
 
 // step handles the outcome of the last request of a scan and sends the next one.
-func (d *Desk) step(c *actors.Context, h *hunt) {
+func (d *Dispatcher) step(c *actors.Context, h *hunt) {
 	if h.caller.Canceled() {
 		d.stop(h)
 		return
@@ -85,7 +85,7 @@ func (d *Desk) step(c *actors.Context, h *hunt) {
 // heard reports the outcome of a request to the caller. It returns false if the scan does not
 // continue now. If others use the line, the scan pauses after each request without an answer for as
 // long as it waited for the answer. So it takes at most half of the line's time from them.
-func (d *Desk) heard(c *actors.Context, h *hunt) bool {
+func (d *Dispatcher) heard(c *actors.Context, h *hunt) bool {
 	r := h.result
 	silent := r.Outcome == schedule.NoAnswer
 	if silent && !h.rested && d.carried()-h.own > h.others {
@@ -110,13 +110,13 @@ func (d *Desk) heard(c *actors.Context, h *hunt) bool {
 }
 
 // stop ends a scan whose caller has gone.
-func (d *Desk) stop(h *hunt) {
+func (d *Dispatcher) stop(h *hunt) {
 	d.hunts--
 	h.caller.Refuse(actors.Errorf(actors.Aborted, "the caller disconnected"))
 }
 
 // Scanning reports whether a scan is running between the polls.
-func (d *Desk) Scanning() bool { return d.hunts > 0 }
+func (d *Dispatcher) Scanning() bool { return d.hunts > 0 }
 
 // SweepOf returns the sweep that a request asks for. Without units in the request it covers 1 to
 // 247.

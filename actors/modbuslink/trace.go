@@ -15,7 +15,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func (d *Desk) trace(c *actors.Context, m *modbusv1.TraceRequest) {
+func (d *Dispatcher) trace(c *actors.Context, m *modbusv1.TraceRequest) {
 	filter := modbus.Filter{Unit: -1, Function: uint8(m.Function)}
 	if m.Unit != nil {
 		filter.Unit = int(*m.Unit)
@@ -37,27 +37,27 @@ const (
 
 // Show publishes the frames on the trace leaf if somebody listens there. It is called after each
 // transaction.
-func (d *Desk) Show(c *actors.Context) {
+func (d *Dispatcher) Show(c *actors.Context) {
 	now := d.now()
 	if d.showing || now-d.looked < looks {
 		return
 	}
 	d.looked = now
-	if !c.Heard(frames) {
+	if !c.HasSubscribers(frames) {
 		return
 	}
 	if ear, err := explain.Listen(d.Tap, modbus.Filter{Unit: -1}, false); err == nil {
 		d.showing = true
-		c.Show(frames, passing{ear})
+		c.PublishTrace(frames, passing{ear})
 	}
 }
 
 // passing is an actors.Source of the frames that pass on the link.
-type passing struct{ *explain.Ear }
+type passing struct{ *explain.TapReader }
 
 // Next implements actors.Source.
 func (p passing) Next(ctx context.Context) (proto.Message, error) {
-	line, err := p.Ear.Next(ctx)
+	line, err := p.TapReader.Next(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -76,10 +76,10 @@ func Frame(l explain.Line) *modbusv1.Frame {
 	return f
 }
 
-// Complain publishes an event that the line or link does not work as it should, with the last
+// ReportFault publishes an event that the line or link does not work as it should, with the last
 // frames that have passed.
-func (d *Desk) Complain(c *actors.Context, state, cause string) {
-	if untold, ok := d.complaints.Due(state, d.now()); ok {
+func (d *Dispatcher) ReportFault(c *actors.Context, state, cause string) {
+	if untold, ok := d.eventLimiter.Allow(state, d.now()); ok {
 		c.Event("failed", Failed(d.Tap, state, cause, untold))
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"gatewayd/protocols/modbus/server"
 )
 
-// mostJobs is the maximum number of writes that run or wait, of all masters together.
-const mostJobs = 256
+// maxJobs is the maximum number of writes that run or wait, of all masters together.
+const maxJobs = 256
 
 // placeholder stands for the value in a configured request.
 const placeholder = "$value"
@@ -25,9 +25,9 @@ const placeholder = "$value"
 // those of different masters concurrently unless they write the same point: a request that changes a
 // part of a point must know the whole.
 type job struct {
-	desk      *desk
+	desk      *handler
 	master    *server.Master
-	later     *server.Later
+	later     *server.Deferred
 	request   modbus.Request
 	broadcast bool
 
@@ -38,7 +38,7 @@ type job struct {
 }
 
 func (s *shop) take(c *actors.Context, j *job) {
-	if s.open >= mostJobs {
+	if s.open >= maxJobs {
 		j.later.Refuse(modbus.DeviceBusy)
 		return
 	}

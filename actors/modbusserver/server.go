@@ -93,5 +93,5 @@ func (s *shop) show(c *actors.Context) error {
 	if age := s.cfg.MaxAge.AsDuration(); age > 0 {
 		s.sweep = c.Every(max(age/8, 50*time.Millisecond), sweep{})
 	}
-	return s.doors.Open(c, s.cfg, newDesk(c, s.cfg, stock.image))
+	return s.doors.Open(c, s.cfg, newHandler(c, s.cfg, stock.image))
 }

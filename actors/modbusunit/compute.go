@@ -85,7 +85,7 @@ func (t *table) compile(at int, d *modbusv1.Derived) error {
 	if err != nil {
 		return err
 	}
-	one := computed{index: at, from: e, finish: points.Finish{Least: d.Min, Most: d.Max, Clamp: d.Clamp, Decimals: decimals(d.Decimals)}}
+	one := computed{index: at, from: e, finish: points.Finish{Min: d.Min, Max: d.Max, Clamp: d.Clamp, Decimals: decimals(d.Decimals)}}
 	for _, name := range e.Names {
 		one.sources = append(one.sources, t.find(name))
 	}

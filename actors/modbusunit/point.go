@@ -48,7 +48,7 @@ func pointOf(p *modbusv1.Point) (points.Point, error) {
 
 // finishOf returns the checks and labels of a point; nil if it has none, like most points.
 func finishOf(p *modbusv1.Point) (*points.Finish, error) {
-	f := &points.Finish{Least: p.Min, Most: p.Max, Clamp: p.Clamp, Decimals: decimals(p.Decimals)}
+	f := &points.Finish{Min: p.Min, Max: p.Max, Clamp: p.Clamp, Decimals: decimals(p.Decimals)}
 	for _, text := range p.Absent {
 		raw, cause, _ := strings.Cut(text, "=")
 		n, err := strconv.ParseUint(raw, 0, 64)
@@ -64,7 +64,7 @@ func finishOf(p *modbusv1.Point) (*points.Finish, error) {
 	if f.Flags, err = labelsOf(p.Flags); err != nil {
 		return nil, err
 	}
-	if f.Least == nil && f.Most == nil && f.Decimals == nil && len(f.Absent)+len(f.Labels)+len(f.Flags) == 0 {
+	if f.Min == nil && f.Max == nil && f.Decimals == nil && len(f.Absent)+len(f.Labels)+len(f.Flags) == 0 {
 		return nil, nil
 	}
 	return f, nil

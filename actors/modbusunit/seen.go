@@ -28,7 +28,7 @@ func (u *unit) complain(c *actors.Context, state, cause string) {
 		return
 	}
 	u.ill = state
-	if untold, ok := u.complaints.Due(state, u.now()); ok {
+	if untold, ok := u.eventLimiter.Allow(state, u.now()); ok {
 		c.Event("failed", modbuslink.Failed(u.gate.Tap, state, cause, untold))
 	}
 }

@@ -63,8 +63,8 @@ type unit struct {
 	until  time.Duration // end of the quarantine named in words
 	words  string
 
-	ill        string // the state of the last complaint; empty: the unit is well
-	complaints dispatch.Complaints
+	ill          string // the state of the last complaint; empty: the unit is well
+	eventLimiter dispatch.EventLimiter
 }
 
 // pace is the ticker of a group.

@@ -25,7 +25,7 @@ type door struct {
 
 func (d door) Receive(c *actors.Context, msg any) error {
 	if _, ok := msg.(actors.Started); ok {
-		c.Judge(func(w actors.Caller, _ string, _ bool) error {
+		c.SetAuthorizer(func(w actors.Caller, _ string, _ bool) error {
 			if d.revoked.Load() && w.Identity == "user/otto" {
 				return actors.Errorf(actors.PermissionDenied, "otto is revoked")
 			}

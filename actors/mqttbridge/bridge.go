@@ -81,17 +81,17 @@ func (b *bridge) Receive(c *actors.Context, msg any) error {
 		b.again(c)
 	case took:
 		b.took(c, m)
-	case words:
-		b.heard(c, m)
+	case outcomes:
+		b.acknowledged(c, m)
 	case resend:
 		b.outbox.paused = false
 		b.send(c)
 	case unhold:
 		b.outbox.held = false
 		b.send(c)
-	case said:
+	case published:
 		m.request.Reply(m.message)
-	case unsaid:
+	case unpublished:
 		m.request.Refuse(actors.Errorf(actors.Unavailable, "%s", m.err))
 	case arrived:
 		b.arrive(c, m.Message)
@@ -107,14 +107,14 @@ func (b *bridge) Receive(c *actors.Context, msg any) error {
 		b.listen(c)
 	case restate:
 		c.Last(m.filter, stated(m))
-	case *mqtt.Hear:
-		b.hear(c, m)
-	case *mqtt.Heard:
-		b.overheard(c, m)
-	case mqtt.Lost:
+	case *mqtt.SubscribeRequest:
+		b.subscribeActor(c, m)
+	case *mqtt.Delivery:
+		b.delivered(c, m)
+	case mqtt.SubscriptionLost:
 		b.deafen(c, m.Cause)
-	case *mqtt.Say:
-		b.say(c, m)
+	case *mqtt.PublishRequest:
+		b.publish(c, m)
 	case *mqttv1.BridgeStatusRequest:
 		b.status(c)
 	case *mqttv1.ListUnclaimedRequest:
@@ -154,10 +154,10 @@ func (b *bridge) start(c *actors.Context) error {
 // failed handles requests that were not answered.
 func (b *bridge) failed(c *actors.Context, m actors.Failed) error {
 	switch of := m.Of.(type) {
-	case *mqtt.Hear:
+	case *mqtt.SubscribeRequest:
 		_, why := actors.Explain(m.Err)
 		b.deafen(c, why)
-	case *mqtt.Say:
+	case *mqtt.PublishRequest:
 		b.meter.refused++
 		c.Log().Debug("not accepted by the broker of this gateway", "topic", of.Topic, "err", m.Err)
 	case stated:

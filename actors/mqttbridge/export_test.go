@@ -1,4 +1,4 @@
 package mqttbridge
 
-// Appetite is appetite, for tests.
-var Appetite = appetite
+// BatchesToRead is batchesToRead, for tests.
+var BatchesToRead = batchesToRead

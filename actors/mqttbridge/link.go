@@ -145,8 +145,8 @@ func (b *bridge) unconnected(c *actors.Context, err error) {
 
 // silence tells the actors that subscribe to outside topics that they are cut off.
 func (b *bridge) silence(c *actors.Context, why string) {
-	for _, who := range b.inbox.hears.Everybody() {
-		c.Tell(who, mqtt.Lost{Cause: why})
+	for _, who := range b.inbox.subscriptions.Subscribers() {
+		c.Tell(who, mqtt.SubscriptionLost{Cause: why})
 	}
 	b.inbox.asked, b.inbox.last = nil, nil
 }

@@ -52,9 +52,9 @@ func (b *bridge) leave(c *actors.Context, r *outRoute, m *mqttv1.BridgeMessage) 
 		return
 	}
 	size := proto.Size(m)
-	if size > mostLetter {
+	if size > maxMessage {
 		b.meter.refused++
-		c.Log().Warn("a message is too large for the outbox", "topic", m.Topic, "bytes", size, "most", mostLetter)
+		c.Log().Warn("a message is too large for the outbox", "topic", m.Topic, "bytes", size, "most", maxMessage)
 		return
 	}
 	o := &b.outbox
@@ -69,9 +69,9 @@ func (b *bridge) leave(c *actors.Context, r *outRoute, m *mqttv1.BridgeMessage) 
 	b.keep(c)
 }
 
-// mostLetter is the largest size of a message with its topic and properties, in bytes. A batch on
+// maxMessage is the largest size of a message with its topic and properties, in bytes. A batch on
 // disk holds at most 1 MiB, including its own overhead.
-const mostLetter = 1<<20 - 1<<10
+const maxMessage = 1<<20 - 1<<10
 
 // maxBuffer is how many bytes may wait in memory for the disk.
 const maxBuffer = 8 << 20
@@ -154,8 +154,8 @@ func messageOf(m *mqttv1.BridgeMessage) mqttclient.Message {
 	return k
 }
 
-// letter returns a message as it is sent on a route.
-func (b *bridge) letter(r *outRoute, topic string, payload []byte, expiry time.Duration, user [][2]string) *mqttv1.BridgeMessage {
+// enqueue returns a message as it is sent on a route.
+func (b *bridge) enqueue(r *outRoute, topic string, payload []byte, expiry time.Duration, user [][2]string) *mqttv1.BridgeMessage {
 	m := &mqttv1.BridgeMessage{Topic: topic, Payload: payload, Qos: r.Qos}
 	switch r.Retain {
 	case "always":

@@ -19,8 +19,7 @@ const (
 	openTime  = 30 * time.Second
 	readTime  = 10 * time.Minute // for the next batch
 	readBytes = 256 << 10        // read ahead of what is under way
-	mostRead  = 64               // batches per read at most
-	mostBytes = 4 << 20          // bytes per read at most, if every batch had the largest size
+	maxRead   = 64               // batches per read at most
 	firstRead = 4                // batches in the first read, while their size is unknown
 	sendAgain = time.Second      // after a failure of the disk
 	fullAgain = 100 * time.Millisecond
@@ -54,7 +53,7 @@ type (
 		batches []actors.Stored
 		err     error
 	}
-	words struct {
+	outcomes struct {
 		client *mqttclient.Client
 		all    []error // empty: none came in time
 		waited time.Duration
@@ -66,18 +65,18 @@ type (
 // send does whatever can be done now to empty the outbox. It may be called at any time.
 func (b *bridge) send(c *actors.Context) {
 	o, k := &b.outbox.sending, b.link.client
-	under := o.queue.Under()
+	under := o.queue.InFlight()
 	// Wait for the outcome of what an earlier connection began.
 	if k != nil && (len(under) == 0 || o.client == k) && !o.held {
 		o.client = k
 		refused, expired, err := o.queue.Send(time.Now(), share(k.Window()), k.Offer)
 		b.meter.refused += uint64(refused)
 		b.meter.expired += uint64(expired)
-		if under = o.queue.Under(); err != nil && len(under) == 0 && k.Open() {
+		if under = o.queue.InFlight(); err != nil && len(under) == 0 && k.Open() {
 			b.pause(c, fullAgain)
 		}
 	}
-	if o.refusal != "" && !o.queue.Insists() {
+	if o.refusal != "" && !o.queue.HasRefused() {
 		o.refusal = ""
 		b.judge(c)
 	}
@@ -99,7 +98,7 @@ func (b *bridge) read(c *actors.Context) {
 		return
 	}
 	o.reading = true
-	most := appetite(room, o.size, int(b.cfg.MaxPayload))
+	most := batchesToRead(room, o.size)
 	archive, name, reader := c.Archive(), c.Name(), o.reader
 	c.Do(openTime+readTime+10*time.Second, func(ctx context.Context) (any, error) {
 		t := took{reader: reader}
@@ -120,13 +119,14 @@ func (b *bridge) read(c *actors.Context) {
 	})
 }
 
-// appetite returns how many batches to read for room bytes. size is the size of the batches read
-// last; 0: none yet. Each new batch may have the largest size.
-func appetite(room, size, maxPayload int) int {
+// batchesToRead returns how many batches to read for room bytes. size is the average size of the
+// batches read last; 0: none yet. The reader limits the bytes of one read, however large the
+// batches are.
+func batchesToRead(room, size int) int {
 	if size == 0 {
 		return firstRead
 	}
-	return min(max(room/size, 1), mostRead, max(1, mostBytes/max(batchBytes, maxPayload)))
+	return min(max(room/size, 1), maxRead)
 }
 
 // took handles batches that were read.
@@ -179,9 +179,9 @@ func (b *bridge) open(s actors.Stored) {
 		}
 		o.life, o.due = m.Life, m.First+uint64(len(m.Messages))
 	}
-	var all []mqttbridge.Letter
+	var all []mqttbridge.Outgoing
 	for _, m := range m.Messages {
-		l := mqttbridge.Letter{Message: messageOf(m)}
+		l := mqttbridge.Outgoing{Message: messageOf(m)}
 		if m.Expires != nil {
 			l.Expires = m.Expires.AsTime()
 		}
@@ -191,30 +191,30 @@ func (b *bridge) open(s actors.Stored) {
 }
 
 // wait starts a worker that waits for the broker's acknowledgements.
-func (b *bridge) wait(c *actors.Context, under mqttbridge.Underway) {
+func (b *bridge) wait(c *actors.Context, under mqttbridge.InFlight) {
 	o := &b.outbox.sending
 	if o.waiting || len(under) == 0 {
 		return
 	}
 	o.waiting = true
-	client, patience := o.client, b.patience(o.queue.Flying())
+	client, patience := o.client, b.ackTimeout(o.queue.InFlightBytes())
 	c.Do(patience+10*time.Second, func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		return words{client, under.Words(ctx.Done()), patience}, nil
+		return outcomes{client, under.Wait(ctx.Done()), patience}, nil
 	})
 }
 
-// patience returns how long to wait for an acknowledgement before the broker is given up: the time
-// after which it counts as silent, or longer if that many bytes would take longer on a very slow
-// link.
-func (b *bridge) patience(bytes int) time.Duration {
+// ackTimeout returns how long to wait for an acknowledgement before the broker is given up: the
+// time after which it counts as silent, or longer if that many bytes would take longer on a very
+// slow link.
+func (b *bridge) ackTimeout(bytes int) time.Duration {
 	k := cmp.Or(b.cfg.KeepAlive.AsDuration(), 30*time.Second)
 	return max(k+k/2, mqttclient.Slowest(bytes)) + 10*time.Second
 }
 
-// heard handles the broker's acknowledgements.
-func (b *bridge) heard(c *actors.Context, m words) {
+// acknowledged handles the broker's acknowledgements.
+func (b *bridge) acknowledged(c *actors.Context, m outcomes) {
 	o := &b.outbox.sending
 	o.waiting = false
 	sent, refused, err := o.queue.Take(m.all)
@@ -226,7 +226,7 @@ func (b *bridge) heard(c *actors.Context, m words) {
 	}
 	switch {
 	case m.client != b.link.client:
-	case mqttbridge.ForNow(err):
+	case mqttbridge.Temporary(err):
 		b.hold(c, err)
 	case err != nil:
 		b.lost(c, lost{b.link.number, err})

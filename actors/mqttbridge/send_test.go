@@ -180,14 +180,13 @@ func TestWhatTheDiskHadNoRoomFor(t *testing.T) {
 }
 
 func TestHowMuchIsReadAtOnce(t *testing.T) {
-	for _, x := range []struct{ room, size, maxPayload, want int }{
-		{256 << 10, 0, 256 << 10, 4},
-		{256 << 10, 100, 256 << 10, 16}, // the next ones may be large
-		{256 << 10, 100, 1 << 20, 4},
-		{256 << 10, 100 << 10, 256 << 10, 2},
-		{10, 100 << 10, 256 << 10, 1},
+	for _, x := range []struct{ room, size, want int }{
+		{256 << 10, 0, 4},
+		{256 << 10, 100, 64},
+		{256 << 10, 100 << 10, 2},
+		{10, 100 << 10, 1},
 	} {
-		if got := mqttbridge.Appetite(x.room, x.size, x.maxPayload); got != x.want {
+		if got := mqttbridge.BatchesToRead(x.room, x.size); got != x.want {
 			t.Errorf("%+v: %d batches", x, got)
 		}
 	}

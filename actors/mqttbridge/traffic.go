@@ -22,23 +22,23 @@ const (
 
 // inbox is the state of incoming messages.
 type inbox struct {
-	hears  mqtt.Hearings     // subscriptions of actors to outside topics
-	asked  map[string]bool   // filters subscribed to in addition to the config's
-	busy   bool              // a SUBSCRIBE is under way
-	last   map[string][]byte // last payload of each outside topic that an actor subscribes to by name
-	strays mqtt.Strays
-	deaf   string // why our own broker cannot be heard
+	subscriptions mqtt.ActorSubscriptions // subscriptions of actors to outside topics
+	asked         map[string]bool         // filters subscribed to in addition to the config's
+	busy          bool                    // a SUBSCRIBE is under way
+	last          map[string][]byte       // last payload of each outside topic that an actor subscribes to by name
+	unclaimed     mqtt.Unclaimed
+	deaf          string // why our own broker cannot be heard
 }
 
 type (
 	listen     struct{}                     // subscribe at our own broker to what goes out
 	arrived    struct{ mqttclient.Message } // from the outside broker
 	subscribed struct{}
-	said       struct {
+	published  struct {
 		request *actors.Request
-		message *mqtt.Say
+		message *mqtt.PublishRequest
 	}
-	unsaid struct {
+	unpublished struct {
 		request *actors.Request
 		err     error
 	}
@@ -57,7 +57,7 @@ func (b *bridge) subscriptions(post func(any) error) []mqttclient.Subscription {
 	for _, filter := range b.cfg.Discover {
 		all = append(all, b.subscription(filter, 0, post))
 	}
-	for _, filter := range b.inbox.hears.Filters() {
+	for _, filter := range b.inbox.subscriptions.Filters() {
 		if !b.covered(filter) {
 			b.inbox.asked[filter] = true
 			all = append(all, b.subscription(filter, 1, post))
@@ -90,7 +90,7 @@ func (b *bridge) subscribe(c *actors.Context) {
 		return
 	}
 	var more []mqttclient.Subscription
-	for _, filter := range b.inbox.hears.Filters() {
+	for _, filter := range b.inbox.subscriptions.Filters() {
 		if !b.inbox.asked[filter] && !b.covered(filter) {
 			b.inbox.asked[filter] = true
 			more = append(more, b.subscription(filter, 1, c.Post()))
@@ -127,13 +127,13 @@ func (b *bridge) arrive(c *actors.Context, m mqttclient.Message) {
 		r := &b.routes.in[i]
 		if topic, ok := r.ToLocal(m.Topic); ok {
 			taken = true
-			c.Ask(b.cfg.Broker, &mqtt.Say{Path: c.Name(), Topic: topic, Payload: m.Payload, Retain: r.Retain, Expiry: m.Expiry, User: b.passing(m.User)}, brokerTime)
+			c.Ask(b.cfg.Broker, &mqtt.PublishRequest{Path: c.Name(), Topic: topic, Payload: m.Payload, Retain: r.Retain, Expiry: m.Expiry, User: b.passing(m.User)}, brokerTime)
 			break
 		}
 	}
-	paths := b.inbox.hears.Paths(m.Topic)
+	paths := b.inbox.subscriptions.Paths(m.Topic)
 	for _, path := range paths {
-		c.Tell(path, &mqtt.Heard{Topic: m.Topic, Payload: m.Payload, Retained: m.Retain, Expiry: m.Expiry})
+		c.Tell(path, &mqtt.Delivery{Topic: m.Topic, Payload: m.Payload, Retained: m.Retain, Expiry: m.Expiry})
 	}
 	if len(paths) > 0 && len(m.Payload) <= heldBytes {
 		if _, known := b.inbox.last[m.Topic]; known || len(b.inbox.last) < heldTopics {
@@ -144,7 +144,7 @@ func (b *bridge) arrive(c *actors.Context, m mqttclient.Message) {
 		}
 	}
 	if !taken && len(paths) == 0 {
-		b.inbox.strays.Note(mqtt.Stray{Topic: m.Topic, Payload: m.Payload, Time: time.Now()})
+		b.inbox.unclaimed.Add(mqtt.UnclaimedTopic{Topic: m.Topic, Payload: m.Payload, Time: time.Now()})
 	}
 }
 
@@ -159,7 +159,7 @@ func (b *bridge) passing(user [][2]string) []mqtt.UserProperty {
 
 // listen subscribes at our own broker to the client topics that go out.
 func (b *bridge) listen(c *actors.Context) {
-	c.Ask(b.cfg.Broker, &mqtt.Hear{Path: c.Name(), Filters: b.routes.foreign()}, brokerTime)
+	c.Ask(b.cfg.Broker, &mqtt.SubscribeRequest{Path: c.Name(), Filters: b.routes.foreign()}, brokerTime)
 }
 
 // deafen notes that our own broker cannot be heard, and schedules another attempt.
@@ -169,8 +169,9 @@ func (b *bridge) deafen(c *actors.Context, why string) {
 	c.After(time.Second, listen{})
 }
 
-// hear handles an actor's subscription to outside topics, or the answer of our own broker.
-func (b *bridge) hear(c *actors.Context, m *mqtt.Hear) {
+// subscribeActor handles an actor's subscription to outside topics, or the answer of our own
+// broker.
+func (b *bridge) subscribeActor(c *actors.Context, m *mqtt.SubscribeRequest) {
 	if m.Path == c.Name() {
 		b.inbox.deaf = ""
 		b.judge(c)
@@ -181,8 +182,8 @@ func (b *bridge) hear(c *actors.Context, m *mqtt.Hear) {
 		return
 	}
 	answer := *m
-	answer.Fresh = !b.inbox.hears.Knows(m.Path)
-	if _, err := b.inbox.hears.Take(m, time.Now()); err != nil {
+	answer.Fresh = !b.inbox.subscriptions.Has(m.Path)
+	if _, err := b.inbox.subscriptions.Update(m, time.Now()); err != nil {
 		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
 		return
 	}
@@ -190,15 +191,15 @@ func (b *bridge) hear(c *actors.Context, m *mqtt.Hear) {
 	if m.Retained || answer.Fresh {
 		for topic, payload := range b.inbox.last {
 			if slices.ContainsFunc(m.Filters, func(f string) bool { return mqtt.Covers(f, topic) }) {
-				c.Tell(m.Path, &mqtt.Heard{Topic: topic, Payload: payload, Retained: true})
+				c.Tell(m.Path, &mqtt.Delivery{Topic: topic, Payload: payload, Retained: true})
 			}
 		}
 	}
 	b.subscribe(c)
 }
 
-// overheard handles a message that a client has published at our own broker.
-func (b *bridge) overheard(c *actors.Context, m *mqtt.Heard) {
+// delivered handles a message that a client has published at our own broker.
+func (b *bridge) delivered(c *actors.Context, m *mqtt.Delivery) {
 	if m.Retained {
 		return // it was sent when it was published, or is not to be sent
 	}
@@ -213,7 +214,7 @@ func (b *bridge) overheard(c *actors.Context, m *mqtt.Heard) {
 	for i := range b.routes.out {
 		r := &b.routes.out[i]
 		if topic, ok := r.ToRemote(m.Topic); ok && !r.ours() {
-			b.leave(c, r, b.letter(r, topic, m.Payload, m.Expiry, user))
+			b.leave(c, r, b.enqueue(r, topic, m.Payload, m.Expiry, user))
 			return
 		}
 	}
@@ -224,7 +225,7 @@ func (b *bridge) deliver(c *actors.Context, m actors.Delivery) {
 	for i := range b.routes.out {
 		r := &b.routes.out[i]
 		if topic, ok := r.ToRemote(m.Topic); ok && r.ours() {
-			l := b.letter(r, topic, m.Payload, 0, nil)
+			l := b.enqueue(r, topic, m.Payload, 0, nil)
 			l.ContentType = m.ContentType
 			b.leave(c, r, l)
 			return
@@ -232,8 +233,8 @@ func (b *bridge) deliver(c *actors.Context, m actors.Delivery) {
 	}
 }
 
-// say publishes at the outside broker for an actor.
-func (b *bridge) say(c *actors.Context, m *mqtt.Say) {
+// publish publishes at the outside broker for an actor.
+func (b *bridge) publish(c *actors.Context, m *mqtt.PublishRequest) {
 	if c.Request() == nil || m.Path == c.Name() { // the answer of our own broker
 		return
 	}
@@ -245,10 +246,10 @@ func (b *bridge) say(c *actors.Context, m *mqtt.Say) {
 	k := mqttclient.Message{Topic: m.Topic, Payload: m.Payload, QoS: 1, Retain: m.Retain, Expiry: m.Expiry}
 	err := b.link.client.Post(k, func(err error) {
 		if err != nil {
-			_ = post(unsaid{r, err})
+			_ = post(unpublished{r, err})
 			return
 		}
-		_ = post(said{r, m})
+		_ = post(published{r, m})
 	})
 	if err != nil {
 		r.Refuse(actors.Errorf(actors.Unavailable, "%s", err))
@@ -257,5 +258,5 @@ func (b *bridge) say(c *actors.Context, m *mqtt.Say) {
 
 // unclaimed lists the topics that no actor subscribes to.
 func (b *bridge) unclaimed(c *actors.Context, m *mqttv1.ListUnclaimedRequest) {
-	c.Reply(mqttdoor.Unclaimed(b.inbox.strays.List(m.Filter, func(topic string) bool { return !b.inbox.hears.Any(topic) })))
+	c.Reply(mqttdoor.Unclaimed(b.inbox.unclaimed.List(m.Filter, func(topic string) bool { return !b.inbox.subscriptions.Any(topic) })))
 }

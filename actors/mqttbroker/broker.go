@@ -103,12 +103,12 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 		b.disconnect(c, m)
 	case *mqtt.Claim:
 		b.claim(c, m)
-	case *mqtt.Hear:
-		b.share(c, m)
-	case *mqtt.Heard:
+	case *mqtt.SubscribeRequest:
+		b.subscribe(c, m)
+	case *mqtt.Delivery:
 		b.spread(c, m, "")
-	case *mqtt.Say:
-		b.utter(c, m)
+	case *mqtt.PublishRequest:
+		b.publish(c, m)
 	case *mqttv1.ListUnclaimedRequest:
 		b.unclaimed(c, m)
 	case due:
@@ -227,8 +227,8 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 		Open:        b.open(c),
 		Made:        made(c.Gate()),
 		OnPublish:   b.take(c),
-		OnSession:   b.hear(c),
-		OnPassed:    b.foreign.overhear(c.Post()),
+		OnSession:   b.sessionEvent(c),
+		OnPassed:    b.foreign.inspect(c.Post()),
 		OnDenied:    b.foreign.denied,
 		OnForbidden: b.forbid, OnRefused: b.gate.Refuse,
 	}

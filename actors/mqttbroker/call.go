@@ -128,7 +128,7 @@ type stream struct {
 // call makes a call for a client, in the client's goroutine. A call with one answer goes from here
 // to the actor and back to the client directly. A call with several answers goes through the
 // session, which can wait.
-func (h *shared) call(gate actors.Gate, at *seat, m command) error {
+func (h *shared) call(gate actors.Gate, at *clientSession, m command) error {
 	if h.gate.Guarded() && h.gate.Out(m.client.Identity) {
 		return nil
 	}

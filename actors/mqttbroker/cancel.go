@@ -17,6 +17,6 @@ func ownCancel(ci mqtt.ClientInfo, topic string) bool {
 
 // giveUp cancels the calls that are answered on a topic; with correlation data only the call that
 // has it. Each is answered with "canceled".
-func (at *seat) giveUp(p mqtt.Publish) {
+func (at *clientSession) giveUp(p mqtt.Publish) {
 	at.calls.Cancel("reply/"+strings.TrimPrefix(p.Topic, cancelClass), p.CorrelationData)
 }

@@ -31,8 +31,8 @@ func (b *broker) open(c *actors.Context) func(mqtt.ClientInfo) (any, error) {
 	}
 }
 
-// seat is what a client goroutine knows about its session.
-type seat struct {
+// clientSession is what a client goroutine knows about its session.
+type clientSession struct {
 	session *actors.Child
 	calls   *mqtt.Calls
 }
@@ -41,7 +41,7 @@ type seat struct {
 func (b *broker) take(c *actors.Context) func(mqtt.ClientInfo, mqtt.Publish) error {
 	gate, h := c.Gate(), b.shared
 	return func(ci mqtt.ClientInfo, p mqtt.Publish) error {
-		at, ok := ci.Session.(*seat)
+		at, ok := ci.Session.(*clientSession)
 		if !ok {
 			return errors.New("this client has no session")
 		}
@@ -77,11 +77,11 @@ func (h *shared) forbid(ci mqtt.ClientInfo, p mqtt.Publish) bool {
 	return true
 }
 
-// hear forwards session events to the actor.
-func (b *broker) hear(c *actors.Context) func(mqtt.SessionEvent) {
+// sessionEvent forwards session events to the actor.
+func (b *broker) sessionEvent(c *actors.Context) func(mqtt.SessionEvent) {
 	post, rate, size := c.Post(), b.cfg.Rate, b.cfg.ByteRate
 	return func(e mqtt.SessionEvent) {
-		at, _ := e.Client.Session.(*seat)
+		at, _ := e.Client.Session.(*clientSession)
 		switch e.Kind { // if an event is lost, reconcile finds out, or the event comes again
 		case mqtt.SessionDisconnected:
 			_ = post(departure{&e.Client, e.Kept})

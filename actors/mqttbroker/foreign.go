@@ -11,8 +11,8 @@ import (
 
 // foreign handles the topics that clients publish among themselves.
 type foreign struct {
-	hears  mqtt.Hearings
-	strays mqtt.Strays
+	subscriptions mqtt.ActorSubscriptions
+	unclaimed     mqtt.Unclaimed
 }
 
 // checkTopics checks the topics on which clients may publish.
@@ -36,39 +36,39 @@ func (b *broker) opened(topic string) bool {
 			return true
 		}
 	}
-	return b.foreign.hears.Any(topic)
+	return b.foreign.subscriptions.Any(topic)
 }
 
-// overhear returns the function that sees what clients publish among themselves. It runs in client
+// inspect returns the function that sees what clients publish among themselves. It runs in client
 // goroutines and passes on what an actor subscribes to.
-func (f *foreign) overhear(post func(any) error) func(mqtt.ClientInfo, mqtt.Publish) {
+func (f *foreign) inspect(post func(any) error) func(mqtt.ClientInfo, mqtt.Publish) {
 	return func(ci mqtt.ClientInfo, p mqtt.Publish) {
-		if !f.hears.Any(p.Topic) {
-			f.stray(ci, p, false)
+		if !f.subscriptions.Any(p.Topic) {
+			f.addUnclaimed(ci, p, false)
 			return
 		}
 		// A shed message is counted.
-		_ = post(&mqtt.Heard{Topic: p.Topic, Payload: p.Payload, Client: ci.ID, Expiry: p.Expiry, User: p.User})
+		_ = post(&mqtt.Delivery{Topic: p.Topic, Payload: p.Payload, Client: ci.ID, Expiry: p.Expiry, User: p.User})
 	}
 }
 
 // denied notes a message that a client was not allowed to publish. It runs in the client's
 // goroutine.
-func (f *foreign) denied(ci mqtt.ClientInfo, p mqtt.Publish) { f.stray(ci, p, true) }
+func (f *foreign) denied(ci mqtt.ClientInfo, p mqtt.Publish) { f.addUnclaimed(ci, p, true) }
 
-func (f *foreign) stray(ci mqtt.ClientInfo, p mqtt.Publish, refused bool) {
-	f.strays.Note(mqtt.Stray{Topic: p.Topic, Client: ci.ID, Payload: p.Payload, Time: time.Now(), Refused: refused})
+func (f *foreign) addUnclaimed(ci mqtt.ClientInfo, p mqtt.Publish, refused bool) {
+	f.unclaimed.Add(mqtt.UnclaimedTopic{Topic: p.Topic, Client: ci.ID, Payload: p.Payload, Time: time.Now(), Refused: refused})
 }
 
-// share registers an actor's subscription and sends it the retained messages.
-func (b *broker) share(c *actors.Context, m *mqtt.Hear) {
+// subscribe registers an actor's subscription and sends it the retained messages.
+func (b *broker) subscribe(c *actors.Context, m *mqtt.SubscribeRequest) {
 	if b.server == nil {
 		c.Refuse(actors.Errorf(actors.Unavailable, "the broker is not listening yet"))
 		return
 	}
 	answer := *m
-	answer.Fresh = !b.foreign.hears.Knows(m.Path)
-	fresh, err := b.foreign.hears.Take(m, time.Now())
+	answer.Fresh = !b.foreign.subscriptions.Has(m.Path)
+	fresh, err := b.foreign.subscriptions.Update(m, time.Now())
 	if err != nil {
 		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
 		return
@@ -76,29 +76,29 @@ func (b *broker) share(c *actors.Context, m *mqtt.Hear) {
 	c.Reply(&answer)
 	for _, filter := range fresh {
 		for _, p := range b.server.Retained(filter) {
-			c.Tell(m.Path, &mqtt.Heard{Topic: p.Topic, Payload: p.Payload, Retained: true, User: p.User})
+			c.Tell(m.Path, &mqtt.Delivery{Topic: p.Topic, Payload: p.Payload, Retained: true, User: p.User})
 		}
 	}
 }
 
 // leave tells all actors with subscriptions that they have ended.
 func (b *broker) leave(c *actors.Context) {
-	for _, path := range b.foreign.hears.Everybody() {
-		c.Tell(path, mqtt.Lost{Cause: "the broker is not running"})
+	for _, path := range b.foreign.subscriptions.Subscribers() {
+		c.Tell(path, mqtt.SubscriptionLost{Cause: "the broker is not running"})
 	}
 }
 
 // spread sends a message to all actors that subscribe to its topic, except to its sender.
-func (b *broker) spread(c *actors.Context, m *mqtt.Heard, from string) {
-	for _, path := range b.foreign.hears.Paths(m.Topic) {
+func (b *broker) spread(c *actors.Context, m *mqtt.Delivery, from string) {
+	for _, path := range b.foreign.subscriptions.Paths(m.Topic) {
 		if path != from {
 			c.Tell(path, m)
 		}
 	}
 }
 
-// utter publishes for an actor.
-func (b *broker) utter(c *actors.Context, m *mqtt.Say) {
+// publish publishes for an actor.
+func (b *broker) publish(c *actors.Context, m *mqtt.PublishRequest) {
 	if b.server == nil {
 		c.Refuse(actors.Errorf(actors.Unavailable, "the broker is not listening yet"))
 		return
@@ -112,10 +112,10 @@ func (b *broker) utter(c *actors.Context, m *mqtt.Say) {
 		return
 	}
 	c.Reply(m)
-	b.spread(c, &mqtt.Heard{Topic: m.Topic, Payload: m.Payload, Expiry: m.Expiry, User: m.User}, m.Path)
+	b.spread(c, &mqtt.Delivery{Topic: m.Topic, Payload: m.Payload, Expiry: m.Expiry, User: m.User}, m.Path)
 }
 
 // unclaimed lists the topics that no actor subscribes to, by device where one is recognised.
 func (b *broker) unclaimed(c *actors.Context, m *mqttv1.ListUnclaimedRequest) {
-	c.Reply(mqttdoor.Unclaimed(b.foreign.strays.List(m.Filter, func(topic string) bool { return !b.foreign.hears.Any(topic) })))
+	c.Reply(mqttdoor.Unclaimed(b.foreign.unclaimed.List(m.Filter, func(topic string) bool { return !b.foreign.subscriptions.Any(topic) })))
 }

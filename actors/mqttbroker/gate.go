@@ -25,11 +25,11 @@ func (g gate) authenticate(ci mqtt.ClientInfo) (*access.Identity, error) {
 	if !g.Guarded() || g.isCanary(ci) {
 		return mqtt.AllowAnyone(ci)
 	}
-	shown := access.Shown{Name: ci.Username, Password: ci.Password, Remote: ci.Remote}
+	shown := access.Presented{Name: ci.Username, Password: ci.Password, Remote: ci.Remote}
 	if ci.TLS != nil && len(ci.TLS.VerifiedChains) > 0 {
 		shown.Certificate = ci.TLS.PeerCertificates[0]
 	}
-	id, err := g.Enter(shown)
+	id, err := g.Authenticate(shown)
 	if err == nil && !ci.Assigned && !id.Owns(ci.ID) {
 		err = fmt.Errorf("client id %q is not one of %s", ci.ID, id.Name)
 	}

@@ -67,7 +67,7 @@ func (s *session) Receive(c *actors.Context, msg any) error {
 		s.until = time.Now().Add(calm)
 		c.Degraded(m.why)
 	case eased:
-		s.ease(c)
+		s.relax(c)
 	case *stream:
 		s.stream(c, m)
 	case *mqtt.Incoming:
@@ -119,7 +119,7 @@ func (s *session) yield() {
 	}
 }
 
-func (s *session) ease(c *actors.Context) {
+func (s *session) relax(c *actors.Context) {
 	if left := time.Until(s.until); left > 0 {
 		c.After(left, eased{})
 		return

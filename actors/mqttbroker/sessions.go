@@ -55,7 +55,7 @@ func (b *broker) arrive(c *actors.Context, m *arrival) {
 		c.Refuse(err)
 		return
 	}
-	c.Reply(&seat{p.child, &p.calls})
+	c.Reply(&clientSession{p.child, &p.calls})
 }
 
 // recall creates actors for the sessions stored by an earlier process.
@@ -76,7 +76,7 @@ func (b *broker) receive(c *actors.Context) {
 		if p, err := b.settle(c, e.ci); err != nil {
 			e.req.Refuse(err)
 		} else {
-			e.req.Reply(&seat{p.child, &p.calls})
+			e.req.Reply(&clientSession{p.child, &p.calls})
 		}
 	}
 	b.sessions.early = nil

@@ -41,15 +41,15 @@ const (
 )
 
 type device struct {
-	cfg      *mqttv1.Device
-	spec     sensor.Spec
-	state    *sensor.Device
-	hears    bool // the broker has confirmed the subscription
-	asked    bool // a request to the broker is under way
-	sequence map[string]uint64
-	wake     *actors.Timer
-	wakeAt   time.Time
-	pending  map[string]*pending
+	cfg        *mqttv1.Device
+	spec       sensor.Spec
+	state      *sensor.Device
+	subscribed bool // the broker has confirmed the subscription
+	asked      bool // a request to the broker is under way
+	sequence   map[string]uint64
+	wake       *actors.Timer
+	wakeAt     time.Time
+	pending    map[string]*pending
 }
 
 type (
@@ -62,14 +62,14 @@ func (d *device) Receive(c *actors.Context, msg any) error {
 	case actors.Started:
 		return d.start(c)
 	case actors.Stopped:
-		c.Tell(d.cfg.Broker, &mqtt.Hear{Path: c.Name()})
+		c.Tell(d.cfg.Broker, &mqtt.SubscribeRequest{Path: c.Name()})
 	case renew:
 		d.listen(c)
-	case *mqtt.Hear:
+	case *mqtt.SubscribeRequest:
 		d.listening(c, m)
-	case *mqtt.Heard:
+	case *mqtt.Delivery:
 		d.heard(c, m)
-	case mqtt.Lost:
+	case mqtt.SubscriptionLost:
 		d.lost(c, m.Cause)
 	case check:
 		d.wakeAt = time.Time{}
@@ -77,7 +77,7 @@ func (d *device) Receive(c *actors.Context, msg any) error {
 		d.judge(c)
 	case *mqttv1.SetRequest:
 		d.set(c, m)
-	case *mqtt.Say:
+	case *mqtt.PublishRequest:
 		d.sent(c, m)
 	case overdue:
 		d.overdue(c, m)
@@ -105,42 +105,42 @@ func (d *device) listen(c *actors.Context) {
 		return
 	}
 	d.asked = true
-	c.Ask(d.cfg.Broker, &mqtt.Hear{Path: c.Name(), Filters: d.spec.Topics(), Retained: !d.hears}, brokerTime)
+	c.Ask(d.cfg.Broker, &mqtt.SubscribeRequest{Path: c.Name(), Filters: d.spec.Topics(), Retained: !d.subscribed}, brokerTime)
 }
 
-func (d *device) listening(c *actors.Context, m *mqtt.Hear) {
+func (d *device) listening(c *actors.Context, m *mqtt.SubscribeRequest) {
 	d.asked = false
 	now := time.Now()
-	if d.hears && m.Fresh { // the broker was restarted; all retained messages come again
-		d.publish(c, d.state.Lose("the broker was restarted", now))
+	if d.subscribed && m.Fresh { // the broker was restarted; all retained messages come again
+		d.publish(c, d.state.ConnectionLost("the broker was restarted", now))
 	}
-	d.hears = true
-	d.publish(c, d.state.Lose("", now))
+	d.subscribed = true
+	d.publish(c, d.state.ConnectionLost("", now))
 	d.judge(c)
 }
 
 func (d *device) failed(c *actors.Context, m actors.Failed) {
 	switch of := m.Of.(type) {
-	case *mqtt.Hear:
+	case *mqtt.SubscribeRequest:
 		_, why := actors.Explain(m.Err)
 		d.asked = false
 		d.lost(c, why)
-	case *mqtt.Say:
+	case *mqtt.PublishRequest:
 		d.unsent(c, of, m.Err)
 	}
 }
 
 // lost handles the loss of the broker and schedules another attempt.
 func (d *device) lost(c *actors.Context, why string) {
-	d.hears = false
-	d.publish(c, d.state.Lose("broker "+d.cfg.Broker+": "+why, time.Now()))
+	d.subscribed = false
+	d.publish(c, d.state.ConnectionLost("broker "+d.cfg.Broker+": "+why, time.Now()))
 	d.judge(c)
 	c.After(againTime, renew{})
 }
 
-func (d *device) heard(c *actors.Context, m *mqtt.Heard) {
+func (d *device) heard(c *actors.Context, m *mqtt.Delivery) {
 	now := time.Now()
-	d.publish(c, d.state.Hear(sensor.Message{Topic: m.Topic, Payload: m.Payload, Retained: m.Retained}, now))
+	d.publish(c, d.state.Receive(sensor.Message{Topic: m.Topic, Payload: m.Payload, Retained: m.Retained}, now))
 	if !m.Retained {
 		c.Worked()
 	}

@@ -37,7 +37,7 @@ func parsed(dir, settings string) (*mqttv1.Device, reader.Problems) {
 
 // documented is what a device publishes according to its vendor's documentation, and what it means.
 type documented struct {
-	messages []*mqtt.Heard
+	messages []*mqtt.Delivery
 	values   map[string]string
 }
 
@@ -55,7 +55,7 @@ func documentedOf(t *testing.T, profile string) documented {
 		case ">":
 			rest, retained := strings.CutPrefix(rest, "retained ")
 			topic, payload, _ := strings.Cut(rest, " ")
-			d.messages = append(d.messages, &mqtt.Heard{Topic: topic, Payload: []byte(payload), Retained: retained})
+			d.messages = append(d.messages, &mqtt.Delivery{Topic: topic, Payload: []byte(payload), Retained: retained})
 		case "=":
 			name, value, _ := strings.Cut(rest, " ")
 			d.values[name] = value

@@ -18,7 +18,7 @@ import (
 type pending struct {
 	command *sensor.Command
 	value   sensor.Value
-	say     *mqtt.Say
+	say     *mqtt.PublishRequest
 	request *actors.Request
 	was     bool   // the point had that value before
 	since   uint64 // number of messages with the point before the command
@@ -46,14 +46,14 @@ func (d *device) set(c *actors.Context, m *mqttv1.SetRequest) {
 		c.Refuse(actors.Errorf(actors.ResourceExhausted, "%s: the previous command is still in progress", k.Name))
 		return
 	}
-	say := &mqtt.Say{Path: c.Name(), Topic: k.Topic, Payload: payload, Expiry: max(k.Timeout, time.Second)}
+	say := &mqtt.PublishRequest{Path: c.Name(), Topic: k.Topic, Payload: payload, Expiry: max(k.Timeout, time.Second)}
 	p := &pending{command: k, value: v, say: say, request: c.Take()}
-	if away := d.state.Away(); away != "" {
+	if away := d.state.OfflineCause(); away != "" {
 		d.end(c, p, "failed", actors.Errorf(actors.Unavailable, "%s: not sent: %s", k.Name, away))
 		return
 	}
 	if k.Confirm >= 0 {
-		p.was, p.since = d.state.Is(k, v, 0), d.state.Count(k.Confirm)
+		p.was, p.since = d.state.Confirms(k, v, 0), d.state.Count(k.Confirm)
 	}
 	d.pending[k.Name] = p
 	c.Ask(d.cfg.Broker, say, brokerTime)
@@ -80,7 +80,7 @@ func valueOf(m *mqttv1.SetRequest) sensor.Value {
 }
 
 // sayer returns the command that a publication belongs to.
-func (d *device) sayer(m *mqtt.Say) *pending {
+func (d *device) sayer(m *mqtt.PublishRequest) *pending {
 	for _, p := range d.pending {
 		if p.say == m {
 			return p
@@ -90,7 +90,7 @@ func (d *device) sayer(m *mqtt.Say) *pending {
 }
 
 // sent continues when the broker has accepted the command.
-func (d *device) sent(c *actors.Context, m *mqtt.Say) {
+func (d *device) sent(c *actors.Context, m *mqtt.PublishRequest) {
 	p := d.sayer(m)
 	switch {
 	case p == nil:
@@ -105,7 +105,7 @@ func (d *device) sent(c *actors.Context, m *mqtt.Say) {
 }
 
 // unsent ends a command that the broker did not accept or did not confirm.
-func (d *device) unsent(c *actors.Context, m *mqtt.Say, err error) {
+func (d *device) unsent(c *actors.Context, m *mqtt.PublishRequest, err error) {
 	p := d.sayer(m)
 	if p == nil {
 		return
@@ -121,7 +121,7 @@ func (d *device) unsent(c *actors.Context, m *mqtt.Say, err error) {
 // confirm ends the commands that the device has confirmed.
 func (d *device) confirm(c *actors.Context) {
 	for _, p := range d.pending {
-		if p.sent && d.state.Is(p.command, p.value, p.since+1) {
+		if p.sent && d.state.Confirms(p.command, p.value, p.since+1) {
 			d.end(c, p, "confirmed", nil)
 		}
 	}
@@ -132,11 +132,11 @@ func (d *device) overdue(c *actors.Context, m overdue) {
 	switch {
 	case d.pending[k.Name] != m.pending:
 		return
-	case m.was && d.state.Is(k, m.value, 0):
+	case m.was && d.state.Confirms(k, m.value, 0):
 		d.end(c, m.pending, "unchanged", nil)
 	default:
 		d.end(c, m.pending, "unsure", actors.Errorf(actors.DeadlineExceeded,
-			"%s: %s is still %s after %s: the command may or may not have been carried out", k.Name, d.spec.Points[k.Confirm].Name, d.state.Says(k.Confirm), k.Timeout))
+			"%s: %s is still %s after %s: the command may or may not have been carried out", k.Name, d.spec.Points[k.Confirm].Name, d.state.Text(k.Confirm), k.Timeout))
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// usualSilence is the default of silence.
-const usualSilence = 15 * time.Minute
+// defaultSilence is the default of silence.
+const defaultSilence = 15 * time.Minute
 
 var kindOf = map[string]sensor.Kind{
 	"": sensor.Number, "number": sensor.Number, "integer": sensor.Integer, "flag": sensor.Flag, "text": sensor.Text,
@@ -26,7 +26,7 @@ var kindOf = map[string]sensor.Kind{
 func specOf(cfg *mqttv1.Device) (spec sensor.Spec, bad []schemas.Violation) {
 	wrong := func(field string, err error) { bad = append(bad, schemas.Wrong(field, err)...) }
 	var err error
-	spec.Silence, spec.MaxPayload = within(cfg.Silence, usualSilence), int(cfg.MaxPayload)
+	spec.Silence, spec.MaxPayload = within(cfg.Silence, defaultSilence), int(cfg.MaxPayload)
 	spec.Time, err = sensor.ParsePath(cfg.Time)
 	wrong("time", err)
 	if len(cfg.Points)+len(cfg.Availability) == 0 {
@@ -72,7 +72,7 @@ func topicOf(cfg *mqttv1.Device, topic string) (string, error) {
 func pointOf(cfg *mqttv1.Device, p *mqttv1.DevicePoint, silence time.Duration) (sensor.Point, error) {
 	q := sensor.Point{
 		Name: p.Name, Group: cmp.Or(p.Group, "points"), Type: kindOf[p.Type], Scale: p.Scale, Offset: p.Offset,
-		On: p.On, Off: p.Off, Least: p.Min, Most: p.Max, Silence: within(p.Silence, silence), Optional: p.Optional,
+		On: p.On, Off: p.Off, Min: p.Min, Max: p.Max, Silence: within(p.Silence, silence), Optional: p.Optional,
 	}
 	if p.Decimals != nil {
 		n := int(*p.Decimals)
@@ -119,7 +119,7 @@ func availabilityOf(cfg *mqttv1.Device, a *mqttv1.DeviceAvailability) (q sensor.
 func commandOf(cfg *mqttv1.Device, k *mqttv1.DeviceCommand) (q sensor.Command, err error) {
 	q = sensor.Command{
 		Name: k.Name, Payload: cmp.Or(k.Payload, sensor.Placeholder), Type: kindOf[cmp.Or(k.Type, "flag")],
-		On: cmp.Or(k.On, "ON"), Off: cmp.Or(k.Off, "OFF"), Least: k.Min, Most: k.Max, Values: k.Values, Confirm: -1,
+		On: cmp.Or(k.On, "ON"), Off: cmp.Or(k.Off, "OFF"), Min: k.Min, Max: k.Max, Values: k.Values, Confirm: -1,
 		Tolerance: k.Tolerance, Timeout: within(k.Timeout, 5*time.Second),
 	}
 	for i, p := range cfg.Points {

@@ -26,7 +26,7 @@ const maxShown = 256
 
 // Unclaimed returns the answer of ListUnclaimed: topics that no actor subscribes to, by device
 // where a built-in profile matches.
-func Unclaimed(strays []mqtt.Stray, more bool) *mqttv1.ListUnclaimedResponse {
+func Unclaimed(strays []mqtt.UnclaimedTopic, more bool) *mqttv1.ListUnclaimedResponse {
 	all := make([]sensor.Seen, len(strays))
 	for i, s := range strays {
 		all[i] = sensor.Seen(s)

@@ -44,7 +44,7 @@ func kind(adapters *serial.Adapters, place place) actors.Kind {
 		},
 	}, func(cfg *modbusv1.SerialLine) actors.Actor {
 		own, _, _ := modbuslink.Line(cfg)
-		return &line{cfg: cfg, adapters: adapters, place: place, epoch: time.Now(), desk: modbuslink.NewDesk(dispatch.Config{Quiet: quiet, Air: own.Air})}
+		return &line{cfg: cfg, adapters: adapters, place: place, epoch: time.Now(), dispatcher: modbuslink.NewDispatcher(dispatch.Config{Quiet: quiet, Air: own.Air})}
 	})
 }
 
@@ -53,11 +53,11 @@ func kind(adapters *serial.Adapters, place place) actors.Kind {
 const quiet = 500 * time.Millisecond
 
 type line struct {
-	cfg      *modbusv1.SerialLine
-	adapters *serial.Adapters
-	place    place
-	desk     *modbuslink.Desk
-	epoch    time.Time
+	cfg        *modbusv1.SerialLine
+	adapters   *serial.Adapters
+	place      place
+	dispatcher *modbuslink.Dispatcher
+	epoch      time.Time
 
 	port    *port // nil: not open
 	modbus  *modbus.Link
@@ -100,12 +100,12 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 	case again:
 		l.next(c)
 	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *dispatch.TallyUnit,
-		dispatch.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
-		l.desk.Answer(c, m)
+		dispatch.Leave, modbuslink.Judge, modbuslink.Overdue, actors.TraceEnded:
+		l.dispatcher.Answer(c, m)
 	case *modbusv1.ScanRequest:
 		l.scan(c, m)
 	case modbuslink.Step:
-		l.desk.Answer(c, m)
+		l.dispatcher.Answer(c, m)
 		l.next(c)
 	case resume:
 		return l.resume(c)
@@ -127,7 +127,7 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 
 func (l *line) take(c *actors.Context, ask *dispatch.Ask) {
 	if r := c.Take(); r != nil {
-		l.desk.Accept(c, ask, r, l.now())
+		l.dispatcher.Accept(c, ask, r, l.now())
 		l.next(c)
 	}
 }
@@ -138,7 +138,7 @@ func (l *line) next(c *actors.Context) {
 		return
 	}
 	l.nudge.Stop()
-	w, wait := l.desk.Next(l.now())
+	w, wait := l.dispatcher.Next(l.now())
 	if wait > 0 {
 		l.nudge = c.After(wait, again{})
 	}
@@ -160,11 +160,11 @@ func (l *line) done(c *actors.Context, w *dispatch.Batch) error {
 	if w.Lost != nil {
 		return l.lose(c, w)
 	}
-	l.desk.Done(w, l.now())
-	l.desk.Show(c)
+	l.dispatcher.Done(w, l.now())
+	l.dispatcher.Show(c)
 	if w.Answered() {
 		l.flaws = 0
-		l.desk.Well(c)
+		l.dispatcher.Well(c)
 	}
 	l.apply(c)
 	l.next(c)

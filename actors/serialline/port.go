@@ -14,7 +14,7 @@ import (
 
 // port is the result of opening; the life of the actor owns it.
 type port struct {
-	*modbus.Noisy
+	*modbus.NoisyPort
 	tty  tty
 	path string
 }
@@ -60,7 +60,7 @@ func (l *line) open(c *actors.Context) {
 			return refused{cfg.Path, place.find(cfg.Path) == nil, err}, nil
 		}
 		adapters.See(cfg.Path)
-		return &port{Noisy: &modbus.Noisy{Port: tty}, tty: tty, path: cfg.Path}, nil
+		return &port{NoisyPort: &modbus.NoisyPort{Port: tty}, tty: tty, path: cfg.Path}, nil
 	})
 }
 
@@ -71,7 +71,7 @@ func (l *line) ready(c *actors.Context) {
 		framing = modbus.ASCII
 	}
 	l.port.Corrupt(l.noise)
-	opts := modbus.Options{Baud: s.Baud, Bits: s.BitsPerChar(), Turnaround: l.cfg.Turnaround.AsDuration(), Timer: l.port.tty.timer(), Tap: l.desk.Tap}
+	opts := modbus.Options{Baud: s.Baud, Bits: s.BitsPerChar(), Turnaround: l.cfg.Turnaround.AsDuration(), Timer: l.port.tty.timer(), Tap: l.dispatcher.Tap}
 	char, silence := modbuslink.Timing(l.cfg)
 	switch {
 	case char == 0:
@@ -80,15 +80,15 @@ func (l *line) ready(c *actors.Context) {
 		opts.Silence = silence
 	}
 	l.modbus = modbus.NewLink(l.port, framing, opts)
-	l.desk.SetAir(dispatch.Air(char, silence, framing))
-	l.desk.Up()
+	l.dispatcher.SetAir(dispatch.Air(char, silence, framing))
+	l.dispatcher.Up()
 	l.say(c, "")
 	l.next(c)
 }
 
 // apply puts a changed config in force once nothing is under way.
 func (l *line) apply(c *actors.Context) {
-	if !l.changed || l.tuning || l.desk.Busy() {
+	if !l.changed || l.tuning || l.dispatcher.Busy() {
 		return
 	}
 	if l.port == nil || l.port.path != l.cfg.Port {
@@ -110,8 +110,8 @@ func (l *line) say(c *actors.Context, cause string) {
 		c.OK()
 		return
 	}
-	if !l.down && l.desk.Opened > 0 {
-		l.desk.Complain(c, actors.Degraded, cause)
+	if !l.down && l.dispatcher.Opened > 0 {
+		l.dispatcher.ReportFault(c, actors.Degraded, cause)
 	}
 	l.down = true
 	c.Degraded(cause)

@@ -47,7 +47,7 @@ func (l *line) presence(c *actors.Context, msg any) error {
 	case check:
 		l.check(c)
 	case vanished:
-		if l.port != nil && l.port.path == m.path && !l.desk.Busy() && !l.tuning {
+		if l.port != nil && l.port.path == m.path && !l.dispatcher.Busy() && !l.tuning {
 			l.unplugged(c, "unplugged: "+m.path)
 			l.watch(c)
 		}
@@ -62,7 +62,7 @@ func (l *line) openedPort(c *actors.Context, p *port) error {
 		return nil
 	}
 	l.port = p
-	l.desk.Opened++
+	l.dispatcher.Opened++
 	if l.changed {
 		l.apply(c)
 		if l.tuning {
@@ -119,18 +119,18 @@ func (l *line) refused(c *actors.Context, m refused) error {
 // lose handles a transaction that has lost the port.
 func (l *line) lose(c *actors.Context, w *dispatch.Batch) error {
 	if l.modbus != l.carried { // the port was taken from it on purpose
-		l.desk.Done(w, l.now())
+		l.dispatcher.Done(w, l.now())
 		l.apply(c)
 		l.next(c)
 		return nil
 	}
 	if !serial.Gone(w.Lost) {
-		l.desk.Done(w, l.now())
-		l.desk.Complain(c, actors.Bad, w.Lost.Error())
+		l.dispatcher.Done(w, l.now())
+		l.dispatcher.ReportFault(c, actors.Bad, w.Lost.Error())
 		return fmt.Errorf("port %s: %w", l.cfg.Port, w.Lost)
 	}
 	l.unplugged(c, "unplugged: "+l.cfg.Port)
-	l.desk.Done(w, l.now())
+	l.dispatcher.Done(w, l.now())
 	if l.flaws++; l.flaws > flawed {
 		return actors.Wedged(fmt.Errorf("port %s exists but fails repeatedly: %w", l.cfg.Port, w.Lost))
 	}
@@ -144,7 +144,7 @@ func (l *line) unplugged(c *actors.Context, cause string) {
 		c.Close(l.port)
 		l.port, l.modbus = nil, nil
 	}
-	l.desk.Down("line " + cause)
+	l.dispatcher.Down("line " + cause)
 	l.say(c, cause)
 }
 
@@ -171,7 +171,7 @@ func (l *line) watch(c *actors.Context) {
 func (l *line) check(c *actors.Context) {
 	idle := !l.used
 	l.used = false
-	if l.port == nil || !idle || l.desk.Busy() || l.tuning {
+	if l.port == nil || !idle || l.dispatcher.Busy() || l.tuning {
 		return
 	}
 	path, place := l.port.path, l.place

@@ -23,7 +23,7 @@ type resume struct{}
 // scan looks for units: between the polls, or at other settings while the line is suspended.
 func (l *line) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 	if !m.Suspend && len(m.Bauds)+len(m.Parities) == 0 {
-		l.desk.Answer(c, m)
+		l.dispatcher.Answer(c, m)
 		l.next(c)
 		return
 	}
@@ -37,7 +37,7 @@ func (l *line) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 	case !m.Suspend:
 		c.Refuse(actors.Errorf(actors.FailedPrecondition, "bauds and parities need suspend: no unit is polled while other settings are tried"))
 	case l.port == nil || l.tuning || l.changed:
-		c.Refuse(actors.Errorf(actors.Unavailable, "the line is not ready: %s", cmp.Or(l.desk.Cause(), "its port is being configured")))
+		c.Refuse(actors.Errorf(actors.Unavailable, "the line is not ready: %s", cmp.Or(l.dispatcher.Cause(), "its port is being configured")))
 	default:
 		l.suspend(c, &sweeper{line: l.ear(), settings: settings, config: cfg, free: c.Post()})
 	}
@@ -72,7 +72,7 @@ const suspended = "suspended while it is scanned for units at other settings"
 func (l *line) suspend(c *actors.Context, s *sweeper) {
 	l.tuning = true
 	l.nudge.Stop()
-	l.desk.Down("line " + suspended)
+	l.dispatcher.Down("line " + suspended)
 	l.say(c, suspended)
 	c.Stream(s)
 }
@@ -90,7 +90,7 @@ func (l *line) ear() ear {
 	if l.cfg.Framing == "ascii" {
 		framing = modbus.ASCII
 	}
-	return ear{port: l.port, framing: framing, tap: l.desk.Tap}
+	return ear{port: l.port, framing: framing, tap: l.dispatcher.Tap}
 }
 
 type ear struct {

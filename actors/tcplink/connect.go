@@ -49,10 +49,10 @@ func (l *link) connected(c *actors.Context, far *conn) {
 		return
 	}
 	l.conn, l.proved = far, false
-	l.desk.Opened++
+	l.dispatcher.Opened++
 	l.talk()
-	l.desk.SetInFlight(int(l.cfg.InFlight))
-	l.desk.Up()
+	l.dispatcher.SetInFlight(int(l.cfg.InFlight))
+	l.dispatcher.Up()
 	if !l.shaky {
 		l.say(c, "")
 	}
@@ -65,11 +65,11 @@ func (l *link) talk() {
 	l.loose = l.lenient
 	switch {
 	case l.cfg.InFlight > 1:
-		l.modbus = modbus.NewPipe(far, modbus.Options{Tap: l.desk.Tap})
+		l.modbus = modbus.NewPipe(far, modbus.Options{Tap: l.dispatcher.Tap})
 	case l.loose:
-		l.modbus = modbus.NewLink(far, lines[l.cfg.Framing], modbus.Options{Tap: l.desk.Tap, Kits: l.kits})
+		l.modbus = modbus.NewLink(far, lines[l.cfg.Framing], modbus.Options{Tap: l.dispatcher.Tap, StatePool: l.statePool})
 	default:
-		l.modbus = modbus.NewLink(far, framings[l.cfg.Framing], modbus.Options{Datagrams: l.cfg.Transport == "udp", Tap: l.desk.Tap, Kits: l.kits})
+		l.modbus = modbus.NewLink(far, framings[l.cfg.Framing], modbus.Options{Datagrams: l.cfg.Transport == "udp", Tap: l.dispatcher.Tap, StatePool: l.statePool})
 	}
 }
 
@@ -94,7 +94,7 @@ func (l *link) backOff(c *actors.Context, cause string) {
 		return
 	}
 	l.failed++
-	l.desk.Down(cause)
+	l.dispatcher.Down(cause)
 	l.say(c, cause)
 	l.retry = c.After(backoff.Pause(l.failed, backoff.Near, l.cfg.MaxBackoff.AsDuration()), redial{})
 }
@@ -107,8 +107,8 @@ func (l *link) say(c *actors.Context, cause string) {
 		l.down = false
 		c.OK()
 	} else {
-		if !l.down && l.desk.Opened > 0 {
-			l.desk.Complain(c, actors.Unreachable, cause)
+		if !l.down && l.dispatcher.Opened > 0 {
+			l.dispatcher.ReportFault(c, actors.Unreachable, cause)
 		}
 		l.down = true
 		c.Unreachable(cause)
@@ -126,7 +126,7 @@ func (l *link) reconfigure(c *actors.Context, cfg *modbusv1.TcpLink) error {
 	}
 	l.stale, l.failed = true, 0
 	switch {
-	case l.conn != nil && !l.desk.Busy():
+	case l.conn != nil && !l.dispatcher.Busy():
 		l.lose(c, true)
 	case l.conn == nil && !l.dialing:
 		l.dial(c)

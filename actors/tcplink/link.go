@@ -30,7 +30,7 @@ func Over(dial func(context.Context) (modbus.Conn, error)) actors.Kind {
 }
 
 func kind(way func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)) actors.Kind {
-	kits := &modbus.Kits{}
+	kits := &modbus.StatePool{}
 	return actors.Define(actors.Kind{
 		Name:      "tcp-link",
 		Doc:       "One connection over TCP, TLS or UDP to a Modbus device or gateway; units ask it for transactions.",
@@ -44,7 +44,7 @@ func kind(way func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)
 		},
 		Beside: beside,
 	}, func(cfg *modbusv1.TcpLink) actors.Actor {
-		return &link{cfg: cfg, way: way, kits: kits, desk: modbuslink.NewDesk(dispatch.Config{BatchSize: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
+		return &link{cfg: cfg, way: way, statePool: kits, dispatcher: modbuslink.NewDispatcher(dispatch.Config{BatchSize: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
 	})
 }
 
@@ -61,11 +61,11 @@ const (
 )
 
 type link struct {
-	cfg   *modbusv1.TcpLink
-	way   func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)
-	desk  *modbuslink.Desk
-	kits  *modbus.Kits
-	epoch time.Time
+	cfg        *modbusv1.TcpLink
+	way        func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)
+	dispatcher *modbuslink.Dispatcher
+	statePool  *modbus.StatePool
+	epoch      time.Time
 
 	conn    *conn // nil: not connected
 	modbus  dispatch.Transactor
@@ -118,12 +118,12 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 	case actors.Reconfigured:
 		return l.reconfigure(c, m.Config.(*modbusv1.TcpLink))
 	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *dispatch.TallyUnit,
-		dispatch.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
-		l.desk.Answer(c, m)
+		dispatch.Leave, modbuslink.Judge, modbuslink.Overdue, actors.TraceEnded:
+		l.dispatcher.Answer(c, m)
 	case *modbusv1.ScanRequest:
 		l.scan(c, m)
 	case modbuslink.Step:
-		l.desk.Answer(c, m)
+		l.dispatcher.Answer(c, m)
 		l.tighten(c)
 		l.next(c)
 	case actors.Failed:
@@ -134,7 +134,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 
 func (l *link) take(c *actors.Context, ask *dispatch.Ask) {
 	if r := c.Take(); r != nil {
-		l.desk.Accept(c, ask, r, l.now())
+		l.dispatcher.Accept(c, ask, r, l.now())
 		l.next(c)
 	}
 }
@@ -146,7 +146,7 @@ func (l *link) next(c *actors.Context) {
 	}
 	l.nudge.Stop()
 	for {
-		w, wait := l.desk.Next(l.now())
+		w, wait := l.dispatcher.Next(l.now())
 		if wait > 0 {
 			l.nudge.Stop()
 			l.nudge = c.After(wait, again{})
@@ -163,8 +163,8 @@ func (l *link) next(c *actors.Context) {
 }
 
 func (l *link) done(c *actors.Context, w *dispatch.Batch, by *conn) {
-	l.desk.Done(w, l.now())
-	l.desk.Show(c)
+	l.dispatcher.Done(w, l.now())
+	l.dispatcher.Show(c)
 	l.suit()
 	l.tighten(c)
 	if by != l.conn { // a transaction of an earlier connection
@@ -175,15 +175,15 @@ func (l *link) done(c *actors.Context, w *dispatch.Batch, by *conn) {
 	if w.Answered() {
 		l.proven(c)
 	}
-	l.stale = l.stale || l.desk.Unanswered() >= maxUnanswered
+	l.stale = l.stale || l.dispatcher.Unanswered() >= maxUnanswered
 	switch {
 	case w.Spoilt():
 		l.spoilt++
-		l.desk.Complain(c, actors.Degraded, fmt.Sprintf("%s: %s", l.target(), w.Lost))
+		l.dispatcher.ReportFault(c, actors.Degraded, fmt.Sprintf("%s: %s", l.target(), w.Lost))
 		l.lose(c, l.proved || l.stale || l.spoilt <= spoils)
 	case w.Lost != nil:
 		l.lose(c, l.proved || l.stale)
-	case l.stale && !l.desk.Busy():
+	case l.stale && !l.dispatcher.Busy():
 		l.lose(c, true)
 	default:
 		l.next(c)
@@ -195,8 +195,8 @@ func (l *link) done(c *actors.Context, w *dispatch.Batch, by *conn) {
 // scan such a connection follows the rules of a serial line: a unit is not asked again until its
 // late answer need no longer be expected.
 func (l *link) scan(c *actors.Context, m *modbusv1.ScanRequest) {
-	l.desk.Answer(c, m)
-	if _, ok := lines[l.cfg.Framing]; ok && l.cfg.Transport == "tcp" && l.desk.Scanning() {
+	l.dispatcher.Answer(c, m)
+	if _, ok := lines[l.cfg.Framing]; ok && l.cfg.Transport == "tcp" && l.dispatcher.Scanning() {
 		l.lenient = true
 		l.suit()
 	}
@@ -206,7 +206,7 @@ func (l *link) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 // suit switches the connection to the rules of a serial line if that is wanted and nothing is under
 // way.
 func (l *link) suit() {
-	if l.conn != nil && l.lenient && !l.loose && !l.desk.Busy() {
+	if l.conn != nil && l.lenient && !l.loose && !l.dispatcher.Busy() {
 		l.talk()
 	}
 }
@@ -214,7 +214,7 @@ func (l *link) suit() {
 // tighten returns to the normal rules after the last scan, with a new connection: a late answer may
 // still arrive on the old one.
 func (l *link) tighten(c *actors.Context) {
-	if !l.lenient || l.desk.Scanning() {
+	if !l.lenient || l.dispatcher.Scanning() {
 		return
 	}
 	l.lenient = false
@@ -222,7 +222,7 @@ func (l *link) tighten(c *actors.Context) {
 		return
 	}
 	l.stale = true
-	if !l.desk.Busy() {
+	if !l.dispatcher.Busy() {
 		l.lose(c, true)
 	}
 }
@@ -234,5 +234,5 @@ func (l *link) proven(c *actors.Context) {
 		l.shaky = false
 		l.say(c, "")
 	}
-	l.desk.Well(c)
+	l.dispatcher.Well(c)
 }

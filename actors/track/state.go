@@ -110,12 +110,12 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 		// It had no record yet, or all were dropped: no dropped one had a larger sequence.
 		s.next = (st.First-1)*record.MaxChunk + 1
 	}
-	doubt := st.Doubt()
-	if st.Newest.Seq <= doubt {
-		s.next = max(s.next, doubt*record.MaxChunk+1)
+	mark := st.LossMark()
+	if st.Newest.Seq <= mark {
+		s.next = max(s.next, mark*record.MaxChunk+1)
 	}
-	if st.Oldest.Seq > 0 && st.Oldest.Seq <= doubt {
-		t.verify(c, st.Doubts)
+	if st.Oldest.Seq > 0 && st.Oldest.Seq <= mark {
+		t.verify(c, st.LossMarks)
 	}
 	if s.unsaid.Records > 0 {
 		s.unsaid.From, s.unsaid.To = s.next, s.next+s.skipped-1
@@ -134,7 +134,7 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 }
 
 // verify looks for records missing on disk after damage.
-func (t *track) verify(c *actors.Context, doubts []uint64) {
+func (t *track) verify(c *actors.Context, lossMarks []uint64) {
 	archive, name := c.Archive(), c.Name()
 	c.Do(verifyTime, func(ctx context.Context) (any, error) {
 		var follow record.Follow
@@ -142,7 +142,7 @@ func (t *track) verify(c *actors.Context, doubts []uint64) {
 		err := archive.Stored(ctx, records, 1, func(m actors.Stored) error {
 			_, found, err := follow.Chunk(name, m.Data)
 			for _, g := range found {
-				gaps = append(gaps, g.Judge(doubts)...)
+				gaps = append(gaps, g.Judge(lossMarks)...)
 			}
 			if err != nil {
 				gaps = append(gaps, record.Gap{Track: name, Why: err.Error()})

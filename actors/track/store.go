@@ -11,12 +11,12 @@ import (
 
 // store is what waits to be written, and what is known of the chunks written before.
 type store struct {
-	known   bool   // next and before are known
-	asked   bool   // a request for the state is under way
-	next    uint64 // next sequence on disk
-	before  uint64 // bytes of all chunks so far
-	anchors []record.Anchor
-	doubt   bool // records of this boot with a wrong time are on disk
+	known           bool   // next and before are known
+	asked           bool   // a request for the state is under way
+	next            uint64 // next sequence on disk
+	before          uint64 // bytes of all chunks so far
+	anchors         []record.Anchor
+	untrustedOnDisk bool // records of this boot with a wrong time are on disk
 
 	waiting  []record.Record
 	size     uint64 // approximate bytes of waiting
@@ -56,7 +56,7 @@ const (
 // add queues records for writing.
 func (t *track) add(c *actors.Context, all []record.Record) {
 	s := &t.store
-	show := len(all) > 0 && c.Heard(records)
+	show := len(all) > 0 && c.HasSubscribers(records)
 	for _, r := range all {
 		r.Track, r.Number, r.Boot = c.Name(), t.cfg.Number, t.boot
 		s.waiting = append(s.waiting, r)
@@ -170,7 +170,7 @@ func (t *track) encode(all []record.Record) {
 	first, count := s.next+s.skipped, uint64(len(all))
 	for i := range all {
 		all[i].Sequence = first + uint64(i)
-		s.doubt = s.doubt || !all[i].Trusted
+		s.untrustedOnDisk = s.untrustedOnDisk || !all[i].Trusted
 	}
 	payload, err := record.Encode(&record.Chunk{
 		Number: t.cfg.Number, First: first, Count: count, Before: s.before, Boot: t.boot, Anchors: s.anchors, Records: all,

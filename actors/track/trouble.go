@@ -55,7 +55,7 @@ func (t *track) tellDropped(c *actors.Context) {
 func (t *track) corrected(c *actors.Context, r clock.Reading) {
 	s := &t.store
 	start := r.Wall.Add(-r.Uptime)
-	onDisk, waiting := s.doubt, false
+	onDisk, waiting := s.untrustedOnDisk, false
 	for i := range s.waiting {
 		if w := &s.waiting[i]; !w.Trusted {
 			w.Time, w.Trusted = start.Add(w.Uptime), true
@@ -63,7 +63,7 @@ func (t *track) corrected(c *actors.Context, r clock.Reading) {
 		}
 	}
 	if onDisk {
-		s.doubt = false
+		s.untrustedOnDisk = false
 		s.anchors = append(s.anchors, record.Anchor{Boot: t.boot, Start: start})
 		s.anchors = s.anchors[max(0, len(s.anchors)-anchors):]
 		t.mark(c)
@@ -79,9 +79,9 @@ const anchors = 8
 // inherit notes whether this boot has left records with a wrong time on disk.
 func (t *track) inherit(newest *record.Chunk) {
 	for _, r := range newest.Records {
-		t.store.doubt = t.store.doubt || r.Boot == t.boot && !r.Trusted
+		t.store.untrustedOnDisk = t.store.untrustedOnDisk || r.Boot == t.boot && !r.Trusted
 	}
 	for _, a := range newest.Anchors {
-		t.store.doubt = t.store.doubt && a.Boot != t.boot
+		t.store.untrustedOnDisk = t.store.untrustedOnDisk && a.Boot != t.boot
 	}
 }

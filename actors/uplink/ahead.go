@@ -41,10 +41,10 @@ type ahead struct {
 type stretch struct{ first, last uint64 }
 
 const (
-	mostWays = 64 // ranges not yet passed; beyond that the backlog is sent in order
+	maxWays = 64 // ranges not yet passed; beyond that the backlog is sent in order
 	// Consecutive full reads after which the fresh stream counts as a backlog itself, for instance
 	// after another outage.
-	mostLags  = 4
+	maxLags   = 4
 	peekPause = 500 * time.Millisecond
 )
 
@@ -65,13 +65,13 @@ func (e *engine) precede(c *actors.Context) {
 	now := time.Now()
 	switch {
 	case e.from > 0:
-		if over := e.cfg.CatchUpOrder != freshFirst || e.lags >= mostLags && len(e.past) < mostWays; over && !e.sending {
+		if over := e.cfg.CatchUpOrder != freshFirst || e.lags >= maxLags && len(e.past) < maxWays; over && !e.sending {
 			e.join() // to start again, possibly, with what is fresh now
 			e.lags = 0
 			return
 		}
 		e.peek(c, now)
-	case e.cfg.CatchUpOrder != freshFirst || e.asking || e.sender == nil || e.reader == nil || !e.main.filled && !e.throttled() || len(e.past) >= mostWays:
+	case e.cfg.CatchUpOrder != freshFirst || e.asking || e.sender == nil || e.reader == nil || !e.main.filled && !e.throttled() || len(e.past) >= maxWays:
 	default:
 		e.asking = true
 		reader, number := e.reader, e.way

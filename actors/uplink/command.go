@@ -30,8 +30,8 @@ type remoteCall struct {
 	sent  bool // an answer has been sent; a method may give several
 }
 
-// mostCalls is the number of commands that may run at once. Further ones are refused.
-const mostCalls = 64
+// maxCalls is the number of commands that may run at once. Further ones are refused.
+const maxCalls = 64
 
 // Identity returns the identity under which firewalls judge and audits record the commands of an
 // uplink whose config names no user for them.
@@ -47,7 +47,7 @@ func (e *engine) command(c *actors.Context, m command) {
 	case !slices.ContainsFunc(e.allow, func(pattern string) bool { return covers(pattern, x.topic) }):
 		e.answer(c, x, nil, actors.Errorf(actors.PermissionDenied, "%s is not among the commands that this uplink allows", x.topic))
 		return
-	case e.callsRunning >= mostCalls:
+	case e.callsRunning >= maxCalls:
 		e.answer(c, x, nil, actors.Errorf(actors.ResourceExhausted, "%d commands are in progress", e.callsRunning))
 		return
 	}

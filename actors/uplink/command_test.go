@@ -26,8 +26,8 @@ type outcome struct {
 func TestCommands(t *testing.T) {
 	r := actorstest.New(t)
 	f := &cloud{}
-	k := uplink.Define(actors.Kind{Name: "uplink-test", Doc: "is for tests"}, func(uplink.Who, *uplinkv1.UplinkMqtt) (uplink.Far, error) {
-		return uplink.Far{Where: "test://cloud", Dial: func(_ context.Context, hear far.Hear) (far.Sender, error) {
+	k := uplink.Define(actors.Kind{Name: "uplink-test", Doc: "is for tests"}, func(uplink.Instance, *uplinkv1.UplinkMqtt) (uplink.Far, error) {
+		return uplink.Far{Where: "test://cloud", Dial: func(_ context.Context, hear far.Callbacks) (far.Sender, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.hear, f.dials = hear, f.dials+1
@@ -73,8 +73,8 @@ func TestCommands(t *testing.T) {
 func TestCommandsOfAUser(t *testing.T) {
 	r := actorstest.New(t)
 	f := &cloud{}
-	k := uplink.Define(actors.Kind{Name: "uplink-test", Doc: "is for tests"}, func(uplink.Who, *uplinkv1.UplinkMqtt) (uplink.Far, error) {
-		return uplink.Far{Where: "test://cloud", Dial: func(_ context.Context, hear far.Hear) (far.Sender, error) {
+	k := uplink.Define(actors.Kind{Name: "uplink-test", Doc: "is for tests"}, func(uplink.Instance, *uplinkv1.UplinkMqtt) (uplink.Far, error) {
+		return uplink.Far{Where: "test://cloud", Dial: func(_ context.Context, hear far.Callbacks) (far.Sender, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.hear, f.dials = hear, f.dials+1
@@ -113,7 +113,7 @@ type judgeOf struct{}
 
 func (judgeOf) Receive(c *actors.Context, msg any) error {
 	if _, ok := msg.(actors.Started); ok {
-		c.Judge(func(w actors.Caller, topic string, _ bool) error {
+		c.SetAuthorizer(func(w actors.Caller, topic string, _ bool) error {
 			if w.Identity == "user/cloud" && !strings.HasSuffix(topic, "/Status") {
 				return actors.Errorf(actors.PermissionDenied, "%s may not use %s", w.Identity, topic)
 			}

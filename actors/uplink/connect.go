@@ -64,9 +64,9 @@ func (e *engine) connect(c *actors.Context) {
 	e.gone, e.stale, e.dialling, e.dialled, e.awaits = nil, false, true, time.Now(), ""
 	e.number++
 	number, post, dial := e.number, c.Post(), e.far.Dial
-	hear := far.Hear{
-		Lost:  func(err error) { _ = post(lost{number, err}) },
-		Waits: func(why string) { _ = post(awaits{number, why}) },
+	hear := far.Callbacks{
+		Lost:    func(err error) { _ = post(lost{number, err}) },
+		Waiting: func(why string) { _ = post(awaits{number, why}) },
 		Command: func(m far.Command) {
 			if err := post(command{m}); err != nil && m.Answer != nil {
 				m.Answer(nil, err)
@@ -148,7 +148,7 @@ func (e *engine) hangUp(c *actors.Context) {
 // fail schedules the next attempt to connect.
 func (e *engine) fail(c *actors.Context, err error) {
 	e.failures++
-	var later far.Later
+	var later far.RetryAfterError
 	var wanted time.Duration
 	if errors.As(err, &later) {
 		wanted = time.Duration(later.RetryAfter()) * time.Second

@@ -28,8 +28,8 @@ type Config interface {
 
 type commander interface{ GetCommands() *uplinkv1.Commands }
 
-// Who identifies the uplink.
-type Who struct {
+// Instance identifies the uplink.
+type Instance struct {
 	Gateway string
 	Path    string          // of the actor
 	Notes   actors.Notebook // for use in workers only; unusable in a check of the config
@@ -50,7 +50,7 @@ type Far struct {
 
 // Define completes an uplink kind. The kind needs a name and a doc. reach returns the far end
 // described by a config, or says what is wrong with the config; it does no I/O.
-func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) actors.Kind {
+func Define[C Config](k actors.Kind, reach func(who Instance, cfg C) (Far, error)) actors.Kind {
 	k.Services = append(k.Services, actors.Service(uplinkv1.File_uplink_v1_uplink_proto, "UplinkService"))
 	k.Publishes = append(k.Publishes,
 		actors.Leaf{Class: "state", Leaf: "uplink", Message: &uplinkv1.Status{}},
@@ -77,13 +77,13 @@ func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) ac
 			all = append(all, own(config)...)
 		}
 		if len(all) == 0 {
-			_, err = reach(Who{Gateway: "gateway", Path: "uplink"}, cfg)
+			_, err = reach(Instance{Gateway: "gateway", Path: "uplink"}, cfg)
 			all = append(all, schemas.Wrong("", err)...)
 		}
 		return all
 	}
 	return actors.Define(k, func(cfg C) actors.Actor {
-		return &engine{config: cfg, reach: func(who Who, cfg Config) (Far, error) { return reach(who, cfg.(C)) }}
+		return &engine{config: cfg, reach: func(who Instance, cfg Config) (Far, error) { return reach(who, cfg.(C)) }}
 	})
 }
 
@@ -96,7 +96,7 @@ func Services() []protoreflect.ServiceDescriptor {
 // at a time.
 type engine struct {
 	config Config
-	reach  func(Who, Config) (Far, error)
+	reach  func(Instance, Config) (Far, error)
 	far    Far
 	settings
 
@@ -178,12 +178,12 @@ func decimals(n *int32) *int {
 	return &d
 }
 
-// usualWatch is the default of Far.Watch.
-const usualWatch = 5 * time.Second
+// defaultWatch is the default of Far.Watch.
+const defaultWatch = 5 * time.Second
 
 type look struct{}
 
-func (e *engine) watch() time.Duration { return cmp.Or(e.far.Watch, usualWatch) }
+func (e *engine) watch() time.Duration { return cmp.Or(e.far.Watch, defaultWatch) }
 
 // Receive implements actors.Actor.
 func (e *engine) Receive(c *actors.Context, msg any) error {
@@ -259,7 +259,7 @@ func (e *engine) hear(c *actors.Context, msg any) bool {
 func (e *engine) start(c *actors.Context) error {
 	var err error
 	if e.settings, err = settingsOf(e.config); err == nil {
-		e.far, err = e.reach(Who{c.Gateway(), c.Name(), c.Notebook()}, e.config)
+		e.far, err = e.reach(Instance{c.Gateway(), c.Name(), c.Notebook()}, e.config)
 	}
 	if err != nil {
 		return actors.Broken(err)
@@ -293,7 +293,7 @@ func (e *engine) reconfigure(c *actors.Context, config Config) error {
 	if err != nil {
 		return actors.Broken(err)
 	}
-	f, err := e.reach(Who{c.Gateway(), c.Name(), c.Notebook()}, config)
+	f, err := e.reach(Instance{c.Gateway(), c.Name(), c.Notebook()}, config)
 	if err != nil {
 		return actors.Broken(err)
 	}

@@ -124,11 +124,11 @@ func TestFaultsWithAccounting(t *testing.T) {
 				case fault == 2 && bad != 0:
 					n := 1
 					c.got = append(c.got, b[:n]...)
-					return &far.Partial{Taken: n, Err: errors.New("closed in the batch")}
+					return &far.PartialError{Taken: n, Err: errors.New("closed in the batch")}
 				case bad >= 0 && fault%2 == 0: // does not say which record
-					return &far.Rejected{Why: "something is wrong"}
+					return &far.RejectedError{Why: "something is wrong"}
 				case bad >= 0 && fault == 3: // says which record, and takes none of the others
-					return &far.Rejected{Records: []far.Refusal{{Index: bad, Why: "this one"}}}
+					return &far.RejectedError{Records: []far.Refusal{{Index: bad, Why: "this one"}}}
 				case bad >= 0: // takes the others
 					refused := []far.Refusal{}
 					for i, x := range b {
@@ -138,7 +138,7 @@ func TestFaultsWithAccounting(t *testing.T) {
 							c.got = append(c.got, x)
 						}
 					}
-					return &far.Rejected{Records: refused, Taken: true}
+					return &far.RejectedError{Records: refused, Taken: true}
 				}
 				c.got = append(c.got, b...)
 				return nil
@@ -214,7 +214,7 @@ func TestAFarEndThatRefusesEverything(t *testing.T) {
 		f := &cloud{}
 		f.take = func(c *cloud, b []record.Record) error {
 			if uint64(len(c.got)) >= before && !right.Load() {
-				return &far.Rejected{Why: "unknown shape"}
+				return &far.RejectedError{Why: "unknown shape"}
 			}
 			c.got = append(c.got, b...)
 			return nil
@@ -252,7 +252,7 @@ func TestAFarEndThatTakesNothingOld(t *testing.T) {
 	f := &cloud{}
 	f.take = func(c *cloud, b []record.Record) error {
 		if slices.ContainsFunc(b, func(x record.Record) bool { return x.Sequence <= old }) {
-			return &far.Rejected{Why: "beyond retention"}
+			return &far.RejectedError{Why: "beyond retention"}
 		}
 		c.got = append(c.got, b...)
 		return nil
@@ -279,7 +279,7 @@ func TestManyBadRecordsInARow(t *testing.T) {
 	w := uplinktest.NewRecorder(t, r)
 	f := &cloud{take: func(c *cloud, b []record.Record) error {
 		if slices.ContainsFunc(b, func(x record.Record) bool { return x.Sequence > 50 && x.Sequence <= 150 }) {
-			return &far.Rejected{Why: "too large"}
+			return &far.RejectedError{Why: "too large"}
 		}
 		c.got = append(c.got, b...)
 		return nil
@@ -366,7 +366,7 @@ func TestWhatKeepsItIsToldInWords(t *testing.T) {
 	f := &cloud{dial: func(n int) error {
 		switch n {
 		case 1:
-			return &far.Late{What: "nobody opens"}
+			return &far.DeadlineError{What: "nobody opens"}
 		case 2:
 			<-seen
 			return later{errors.New("too many requests"), 3600}
@@ -709,7 +709,7 @@ func TestFreshDataGoesFirst(t *testing.T) {
 					case 1:
 						n := 1 + rnd.IntN(len(b))
 						c.got = append(c.got, b[:n]...)
-						return &far.Partial{Taken: n, Err: errors.New("closed in the batch")}
+						return &far.PartialError{Taken: n, Err: errors.New("closed in the batch")}
 					}
 					c.got = append(c.got, b...)
 					return nil

@@ -28,7 +28,7 @@ type cloud struct {
 	got      []record.Record
 	batches  int
 	dials    int
-	hear     far.Hear
+	hear     far.Callbacks
 	configs  []string                                // of each connection
 	dial     func(n int) error                       // nil: it can be reached
 	take     func(c *cloud, b []record.Record) error // nil: it takes everything
@@ -38,8 +38,8 @@ type cloud struct {
 }
 
 func (f *cloud) kind() actors.Kind {
-	return uplink.Define(actors.Kind{Name: "uplink-test", Doc: "is for tests"}, func(_ uplink.Who, cfg *uplinkv1.UplinkHttp) (uplink.Far, error) {
-		return uplink.Far{Where: "test://cloud", Watch: cmp.Or(f.watch, 200*time.Millisecond), Dial: func(_ context.Context, hear far.Hear) (far.Sender, error) {
+	return uplink.Define(actors.Kind{Name: "uplink-test", Doc: "is for tests"}, func(_ uplink.Instance, cfg *uplinkv1.UplinkHttp) (uplink.Far, error) {
+		return uplink.Far{Where: "test://cloud", Watch: cmp.Or(f.watch, 200*time.Millisecond), Dial: func(_ context.Context, hear far.Callbacks) (far.Sender, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.dials++

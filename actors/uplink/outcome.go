@@ -18,8 +18,8 @@ import (
 func (e *engine) done(c *actors.Context, m sent) {
 	e.sending = false
 	e.count()
-	var rejected *far.Rejected
-	var partial *far.Partial
+	var rejected *far.RejectedError
+	var partial *far.PartialError
 	switch {
 	case e.lane.probing:
 		e.probed(c, m.err)
@@ -105,7 +105,7 @@ func (e *engine) acknowledged(c *actors.Context, n int) {
 }
 
 // refused handles a batch with records that the far end will never accept.
-func (e *engine) refused(c *actors.Context, m *far.Rejected) {
+func (e *engine) refused(c *actors.Context, m *far.RejectedError) {
 	e.wrong(m)
 	l := e.lane
 	l.soleFailures, l.proofs = 0, 0
@@ -174,7 +174,7 @@ func (e *engine) reportRejected(c *actors.Context, r record.Record, why string) 
 
 // undelivered handles a batch whose outcome is unknown. All of it is sent again.
 func (e *engine) undelivered(c *actors.Context, err error) {
-	var later far.Later
+	var later far.RetryAfterError
 	switch {
 	case errors.As(err, &later): // the far end has said when to retry
 	case len(e.origin) == 1 && len(e.batch) == 1 && !errors.Is(err, context.DeadlineExceeded):

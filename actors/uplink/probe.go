@@ -50,7 +50,7 @@ func (e *engine) probed(c *actors.Context, err error) {
 	if _, metered := e.sender.(far.Metered); !metered {
 		e.spend(time.Now(), uint64(e.bytes), 0)
 	}
-	var rejected *far.Rejected
+	var rejected *far.RejectedError
 	switch {
 	case err == nil:
 		if e.failures = 0; len(e.origin) == 1 {

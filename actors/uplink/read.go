@@ -99,7 +99,7 @@ func (e *engine) opened(c *actors.Context, m opened) {
 
 // newestOf returns the newest chunk of each track. It tells when a boot began whose clock was wrong
 // at first.
-func newestOf(behind []actors.Behind) (all [][]byte) {
+func newestOf(behind []actors.TrackBacklog) (all [][]byte) {
 	for _, b := range behind {
 		if b.Newest.ContentType == record.ChunkType {
 			all = append(all, b.Newest.Data)
@@ -175,7 +175,7 @@ func (e *engine) took(c *actors.Context, m took) {
 			c.Log().Warn("skipped a message of a track", "track", s.Path, "err", err)
 		}
 		for _, g := range gaps {
-			for _, g := range g.Judge(e.reader.Doubts()) {
+			for _, g := range g.Judge(e.reader.LossMarks()) {
 				e.counts.Lost += g.Records()
 				c.Event("gap", &uplinkv1.Gap{Time: timestamppb.Now(), Track: g.Track, From: g.From, To: g.To, Why: g.Why})
 			}

@@ -86,7 +86,7 @@ func anywhere(ctx context.Context, reader *actors.Reader, table *far.Table, turn
 func (e *engine) scouted(c *actors.Context, m scouted) {
 	e.sending = false
 	e.count()
-	var rejected *far.Rejected
+	var rejected *far.RejectedError
 	switch {
 	// There is none, or the store fails, which is reported when it is read.
 	case m.record.Sequence == 0 && e.refusal == "":

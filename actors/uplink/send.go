@@ -22,7 +22,7 @@ type load struct {
 	free    time.Time // earliest time of the next batch of the backlog, while it is throttled
 	pace    far.Pace
 	good    record.Record // the newest acknowledged record
-	doubt
+	refusalSearch
 }
 
 // tryEvery is how often a slow link gets a batch with more in it.

@@ -98,9 +98,9 @@ func TestWhatIsAwaitedIsTold(t *testing.T) {
 	r := actorstest.New(t)
 	there := make(chan struct{})
 	f := &cloud{}
-	kind := uplink.Define(actors.Kind{Name: "uplink-test", Doc: "is for tests"}, func(uplink.Who, *uplinkv1.UplinkHttp) (uplink.Far, error) {
-		return uplink.Far{Where: "test://cloud", Watch: 200 * time.Millisecond, Dial: func(ctx context.Context, hear far.Hear) (far.Sender, error) {
-			hear.Waits("the host is offline")
+	kind := uplink.Define(actors.Kind{Name: "uplink-test", Doc: "is for tests"}, func(uplink.Instance, *uplinkv1.UplinkHttp) (uplink.Far, error) {
+		return uplink.Far{Where: "test://cloud", Watch: 200 * time.Millisecond, Dial: func(ctx context.Context, hear far.Callbacks) (far.Sender, error) {
+			hear.Waiting("the host is offline")
 			select {
 			case <-there:
 				return sender{f}, nil

@@ -20,7 +20,7 @@ var Kind = uplink.Define(actors.Kind{
 	Doc:  "Sends tracks to a web service: JSON, webhooks, InfluxDB's line protocol, OpenTelemetry metrics.",
 }, reach)
 
-func reach(who uplink.Who, cfg *uplinkv1.UplinkHttp) (uplink.Far, error) {
+func reach(who uplink.Instance, cfg *uplinkv1.UplinkHttp) (uplink.Far, error) {
 	encode, typ, err := encoder(who, cfg)
 	if err != nil {
 		return uplink.Far{}, err
@@ -42,7 +42,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkHttp) (uplink.Far, error) {
 }
 
 // encoder returns the function that encodes a batch in the configured shape, and its media type.
-func encoder(who uplink.Who, cfg *uplinkv1.UplinkHttp) (encode func([]record.Record) []httpsend.Body, typ string, err error) {
+func encoder(who uplink.Instance, cfg *uplinkv1.UplinkHttp) (encode func([]record.Record) []httpsend.Body, typ string, err error) {
 	whole := func(make func(string, []record.Record) []byte) func([]record.Record) []httpsend.Body {
 		return func(batch []record.Record) []httpsend.Body {
 			all := httpsend.Body{Payload: make(who.Gateway, batch)}
@@ -65,7 +65,7 @@ func encoder(who uplink.Who, cfg *uplinkv1.UplinkHttp) (encode func([]record.Rec
 		return nil, "", err
 	}
 	form.Topic, form.AnnounceTopic = "", ""
-	maker, err := form.New(shape.Who{Gateway: who.Gateway, Uplink: who.Path})
+	maker, err := form.New(shape.Origin{Gateway: who.Gateway, Uplink: who.Path})
 	if err != nil {
 		return nil, "", err
 	}

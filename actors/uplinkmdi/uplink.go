@@ -21,7 +21,7 @@ var Kind = uplink.Define(actors.Kind{
 	Doc:  "Sends tracks in a compact binary form, for slow and metered links.",
 }, reach)
 
-func reach(who uplink.Who, cfg *uplinkv1.UplinkMdi) (uplink.Far, error) {
+func reach(who uplink.Instance, cfg *uplinkv1.UplinkMdi) (uplink.Far, error) {
 	to := mdi.Target{}
 	scheme, where, _ := strings.Cut(cfg.Url, "://")
 	scheme, found := strings.CutSuffix(scheme, "+srv")
@@ -39,7 +39,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkMdi) (uplink.Far, error) {
 		me.Patience = 30 * time.Second
 	}
 	session := mdi.NewSession(me)
-	return uplink.Far{Where: cfg.Url, Limit: me.Patience, Dial: func(ctx context.Context, hear far.Hear) (far.Sender, error) {
+	return uplink.Far{Where: cfg.Url, Limit: me.Patience, Dial: func(ctx context.Context, hear far.Callbacks) (far.Sender, error) {
 		to := to
 		if scheme == "tls" {
 			var err error

@@ -24,7 +24,7 @@ var Kind = uplink.Define(actors.Kind{
 	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttclientid.Duplicates("uplink-mqtt", all) },
 }, reach)
 
-func reach(who uplink.Who, cfg *uplinkv1.UplinkMqtt) (uplink.Far, error) {
+func reach(who uplink.Instance, cfg *uplinkv1.UplinkMqtt) (uplink.Far, error) {
 	u, err := url.Parse(cfg.Url)
 	if err != nil {
 		return uplink.Far{}, err
@@ -32,7 +32,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkMqtt) (uplink.Far, error) {
 	to := mqttsend.Config{
 		Client: clientOf(who, cfg), QoS: byte(max(cfg.Qos, 1)), Retain: cfg.Retain, Compress: cfg.Compress,
 	}
-	to.Who = shape.Who{Gateway: who.Gateway, Uplink: who.Path, Client: to.Client.ClientID}
+	to.Who = shape.Origin{Gateway: who.Gateway, Uplink: who.Path, Client: to.Client.ClientID}
 	if to.Form, err = uplink.Form(cfg.Shape, cfg.Custom, nil); err != nil {
 		return uplink.Far{}, err
 	}
@@ -58,7 +58,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkMqtt) (uplink.Far, error) {
 	return uplink.Far{Where: u.Scheme + "://" + u.Host, Dial: to.Dial}, to.Check()
 }
 
-func clientOf(who uplink.Who, cfg *uplinkv1.UplinkMqtt) mqttclient.Config {
+func clientOf(who uplink.Instance, cfg *uplinkv1.UplinkMqtt) mqttclient.Config {
 	c := mqttclient.Config{
 		URL: cfg.Url, Version: 4, ClientID: cfg.GetLogin().GetClientId(), Username: cfg.GetLogin().GetUsername(), Password: cfg.GetLogin().GetPassword(),
 		KeepAlive: cfg.KeepAlive.AsDuration(), TLS: tlsfiles.ClientOf(cfg.GetTls()),

@@ -26,7 +26,7 @@ var Kind = uplink.Define(actors.Kind{
 	},
 }, reach)
 
-func reach(who uplink.Who, cfg *uplinkv1.UplinkMunic) (uplink.Far, error) {
+func reach(who uplink.Instance, cfg *uplinkv1.UplinkMunic) (uplink.Far, error) {
 	to := munic.Config{
 		Broker: mqttclient.Config{
 			URL: cfg.Url, ClientID: cfg.GetLogin().GetClientId(), Username: cfg.GetLogin().GetUsername(), Password: cfg.GetLogin().GetPassword(),

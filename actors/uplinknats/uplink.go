@@ -19,7 +19,7 @@ var Kind = uplink.Define(actors.Kind{
 	Doc:  "Sends tracks to a NATS server or cluster, into a JetStream stream.",
 }, reach)
 
-func reach(who uplink.Who, cfg *uplinkv1.UplinkNats) (uplink.Far, error) {
+func reach(who uplink.Instance, cfg *uplinkv1.UplinkNats) (uplink.Far, error) {
 	form, err := uplink.Form(cfg.Shape, cfg.Custom, map[string]string{"json": "webhook"})
 	if err != nil {
 		return uplink.Far{}, err
@@ -27,7 +27,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkNats) (uplink.Far, error) {
 	form.Topic, form.Between = cfg.Subject, ""
 	to := natssend.Config{
 		URLs: cfg.Urls, Name: "gatewayd " + who.Gateway + " " + who.Path, CredsFile: cfg.CredsFile, NKeyFile: cfg.NkeyFile, Username: cfg.Username,
-		Password: cfg.Password, Token: cfg.Token, Form: form, Who: shape.Who{Gateway: who.Gateway, Uplink: who.Path}, Stream: cfg.Stream, Compress: cfg.Compress,
+		Password: cfg.Password, Token: cfg.Token, Form: form, Who: shape.Origin{Gateway: who.Gateway, Uplink: who.Path}, Stream: cfg.Stream, Compress: cfg.Compress,
 	}
 	if t := cfg.Tls; t != nil {
 		files := tlsfiles.ClientOf(t)

@@ -57,7 +57,7 @@ func vacant(all []schemas.Actor) (found []schemas.Finding) {
 	return found
 }
 
-func reach(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (uplink.Far, error) {
+func reach(who uplink.Instance, cfg *uplinkv1.UplinkSparkplug) (uplink.Far, error) {
 	to := edge.Config{
 		Node: sparkplug.Config{
 			Group: cfg.Group, Node: cfg.Node, Host: cfg.PrimaryHost, Plain: cfg.Names,
@@ -108,7 +108,7 @@ func load(ctx context.Context, notes actors.Notebook) (bdSeq int, err error) {
 	return int(last.BdSeq), nil
 }
 
-func servers(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (all []mqttclient.Config) {
+func servers(who uplink.Instance, cfg *uplinkv1.UplinkSparkplug) (all []mqttclient.Config) {
 	l := cfg.Login
 	id := l.GetClientId()
 	if id == "" {

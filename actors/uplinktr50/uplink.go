@@ -32,7 +32,7 @@ func placeOf(cfg *uplinkv1.UplinkTr50) map[string]string {
 	}
 }
 
-func reach(who uplink.Who, cfg *uplinkv1.UplinkTr50) (uplink.Far, error) {
+func reach(who uplink.Instance, cfg *uplinkv1.UplinkTr50) (uplink.Far, error) {
 	if err := tr50.CheckKey(cfg.Key); err != nil {
 		return uplink.Far{}, err
 	}

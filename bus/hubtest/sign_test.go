@@ -118,7 +118,7 @@ func TestJWT(t *testing.T) {
 		t.Error("the hub calls what it may not")
 	}
 	words, err := c.Ask(t.Context(), []string{"site-a", "site-b"}, 10*time.Second)
-	if err != nil || !words[0].Here || words[1].Here {
+	if err != nil || !words[0].Answered || words[1].Answered {
 		t.Errorf("%v, %v", words, err)
 	}
 	if nc, err := nats.Connect(s.ClientURL(), nats.UserCredentials(leaf.Credentials)); err == nil {

@@ -66,7 +66,7 @@ func TestHubSourcesTracks(t *testing.T) {
 	for i := range 10 {
 		id := "site-" + string(rune('a'+i))
 		ids = append(ids, id)
-		leafs[id] = &bus.Leaf{Tracks: []string{"tracks/#"}, Hears: []bus.Class{bus.State}}
+		leafs[id] = &bus.Leaf{Tracks: []string{"tracks/#"}, Subscribe: []bus.Class{bus.State}}
 		users += leafUser(t, id, leafs[id])
 		dirs[id] = filepath.Join(t.TempDir(), "bus")
 	}

@@ -78,7 +78,7 @@ func newFarEnds(t *testing.T) *farEnds {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range []pki.Order{{Name: "server", Hosts: []string{"127.0.0.1"}, Lasts: time.Hour}, {Name: "site-7", Lasts: time.Hour}} {
+	for _, o := range []pki.CertificateRequest{{Name: "server", Hosts: []string{"127.0.0.1"}, Validity: time.Hour}, {Name: "site-7", Validity: time.Hour}} {
 		if _, err := ca.Issue(o, time.Now()); err != nil {
 			t.Fatal(err)
 		}

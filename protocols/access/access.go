@@ -63,7 +63,7 @@ type Policy struct {
 	keys      map[string]*Identity
 	named     []*Identity  // with certificates, in the order of the config
 	anonymous *Identity    // nil: clients without credentials are not admitted
-	lists     *Lists       // nil: no certificate is revoked
+	lists     *CRLs        // nil: no certificate is revoked
 	online    *ocsp.Client // nil: no responder is asked
 }
 
@@ -122,8 +122,8 @@ func (p *Policy) add(c Credentials, known map[string]Role) error {
 		}
 	}
 	for _, pattern := range c.ClientIDs {
-		if strings.Count(pattern, "*") > mostStars {
-			return fmt.Errorf("client id %q: at most %d *", pattern, mostStars)
+		if strings.Count(pattern, "*") > maxStars {
+			return fmt.Errorf("client id %q: at most %d *", pattern, maxStars)
 		}
 	}
 	for _, t := range c.Tokens {
@@ -167,4 +167,4 @@ func (p *Policy) Keeper() string { return p.keeper }
 
 // Revoke adds lists of revoked certificates and an OCSP client, if not nil, to a policy that is not
 // in use yet.
-func (p *Policy) Revoke(l *Lists, online *ocsp.Client) { p.lists, p.online = l, online }
+func (p *Policy) Revoke(l *CRLs, online *ocsp.Client) { p.lists, p.online = l, online }

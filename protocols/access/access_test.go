@@ -78,7 +78,7 @@ func TestHears(t *testing.T) {
 		"cmd/#": false, "cmd/field/plc/Restart": false, "state/secret/#": false, "state/secret/plc": false, "state/+/plc": true,
 		"event/a/b/alarm": true, "event/a/b/c/alarm": false, "data": false,
 	} {
-		if got := id.Hears(filter); got != want {
+		if got := id.MaySubscribe(filter); got != want {
 			t.Errorf("hears %s: %v, want %v", filter, got, want)
 		}
 	}
@@ -98,7 +98,7 @@ func TestWhoGetsIn(t *testing.T) {
 		access.Credentials{Name: "key", Keys: []string{someKey}},
 	)
 	d := access.NewDoor()
-	if _, err := d.Enter(access.Shown{Name: "ali", Password: []byte("open sesame")}, now); !errors.Is(err, access.ErrClosed) {
+	if _, err := d.Authenticate(access.Presented{Name: "ali", Password: []byte("open sesame")}, now); !errors.Is(err, access.ErrClosed) {
 		t.Errorf("a door without a policy says %v", err)
 	}
 	d.Set(p)
@@ -111,36 +111,36 @@ func TestWhoGetsIn(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		what  string
-		shown access.Shown
+		shown access.Presented
 		name  string
 		err   error
 	}{
-		{"password", access.Shown{Name: "ali", Password: []byte("open sesame")}, "ali", nil},
-		{"password again, remembered", access.Shown{Name: "ali", Password: []byte("open sesame")}, "ali", nil},
-		{"wrong password", access.Shown{Name: "ali", Password: []byte("open sesam")}, "", access.ErrWrong},
-		{"no password", access.Shown{Name: "ali"}, "", access.ErrWrong},
-		{"one who has no password", access.Shown{Name: "bare"}, "", access.ErrWrong},
-		{"nobody", access.Shown{Name: "baba", Password: []byte("open sesame")}, "", access.ErrUnknown},
-		{"expired", access.Shown{Name: "late", Password: []byte("open sesame")}, "", access.ErrExpired},
-		{"revoked", access.Shown{Name: "thief", Password: []byte("open sesame")}, "", access.ErrRevoked},
-		{"revoked by certificate", access.Shown{Certificate: cert("thief")}, "", access.ErrRevoked},
-		{"token", access.Shown{Token: token}, "ali", nil},
-		{"wrong token", access.Shown{Token: token + "x"}, "", access.ErrUnknown},
-		{"key", access.Shown{Key: someKey}, "key", nil},
-		{"foreign key", access.Shown{Key: otherKey, Name: "key"}, "", access.ErrUnknown},
-		{"certificate", access.Shown{Certificate: cert("panel-7")}, "panels", nil},
-		{"certificate and name", access.Shown{Name: "panels", Certificate: cert("panel-7")}, "panels", nil},
-		{"certificate and the name of another", access.Shown{Name: "ali", Certificate: cert("panel-7")}, "", access.ErrWrong},
-		{"certificate and a password of one who has none", access.Shown{Name: "panels", Password: []byte("x"), Certificate: cert("panel-7")}, "panels", nil},
-		{"certificate and its password", access.Shown{Name: "both", Password: []byte("open sesame"), Certificate: cert("both")}, "both", nil},
-		{"certificate and its name alone", access.Shown{Name: "both", Certificate: cert("both")}, "both", nil},
-		{"certificate and a wrong password", access.Shown{Name: "both", Password: []byte("open sesam"), Certificate: cert("both")}, "", access.ErrWrong},
-		{"certificate that has expired since TLS saw it", access.Shown{Certificate: &x509.Certificate{Subject: pkix.Name{CommonName: "panel-7"}, NotAfter: now.Add(-time.Second)}}, "", access.ErrOld},
-		{"spiffe", access.Shown{Certificate: &x509.Certificate{URIs: []*url.URL{spiffe}, NotAfter: now.Add(time.Hour)}}, "panels", nil},
-		{"foreign certificate", access.Shown{Certificate: cert("cabinet")}, "", access.ErrUnknown},
-		{"nothing", access.Shown{}, "", access.ErrNoProof},
+		{"password", access.Presented{Name: "ali", Password: []byte("open sesame")}, "ali", nil},
+		{"password again, remembered", access.Presented{Name: "ali", Password: []byte("open sesame")}, "ali", nil},
+		{"wrong password", access.Presented{Name: "ali", Password: []byte("open sesam")}, "", access.ErrWrong},
+		{"no password", access.Presented{Name: "ali"}, "", access.ErrWrong},
+		{"one who has no password", access.Presented{Name: "bare"}, "", access.ErrWrong},
+		{"nobody", access.Presented{Name: "baba", Password: []byte("open sesame")}, "", access.ErrUnknown},
+		{"expired", access.Presented{Name: "late", Password: []byte("open sesame")}, "", access.ErrExpired},
+		{"revoked", access.Presented{Name: "thief", Password: []byte("open sesame")}, "", access.ErrRevoked},
+		{"revoked by certificate", access.Presented{Certificate: cert("thief")}, "", access.ErrRevoked},
+		{"token", access.Presented{Token: token}, "ali", nil},
+		{"wrong token", access.Presented{Token: token + "x"}, "", access.ErrUnknown},
+		{"key", access.Presented{Key: someKey}, "key", nil},
+		{"foreign key", access.Presented{Key: otherKey, Name: "key"}, "", access.ErrUnknown},
+		{"certificate", access.Presented{Certificate: cert("panel-7")}, "panels", nil},
+		{"certificate and name", access.Presented{Name: "panels", Certificate: cert("panel-7")}, "panels", nil},
+		{"certificate and the name of another", access.Presented{Name: "ali", Certificate: cert("panel-7")}, "", access.ErrWrong},
+		{"certificate and a password of one who has none", access.Presented{Name: "panels", Password: []byte("x"), Certificate: cert("panel-7")}, "panels", nil},
+		{"certificate and its password", access.Presented{Name: "both", Password: []byte("open sesame"), Certificate: cert("both")}, "both", nil},
+		{"certificate and its name alone", access.Presented{Name: "both", Certificate: cert("both")}, "both", nil},
+		{"certificate and a wrong password", access.Presented{Name: "both", Password: []byte("open sesam"), Certificate: cert("both")}, "", access.ErrWrong},
+		{"certificate that has expired since TLS saw it", access.Presented{Certificate: &x509.Certificate{Subject: pkix.Name{CommonName: "panel-7"}, NotAfter: now.Add(-time.Second)}}, "", access.ErrOld},
+		{"spiffe", access.Presented{Certificate: &x509.Certificate{URIs: []*url.URL{spiffe}, NotAfter: now.Add(time.Hour)}}, "panels", nil},
+		{"foreign certificate", access.Presented{Certificate: cert("cabinet")}, "", access.ErrUnknown},
+		{"nothing", access.Presented{}, "", access.ErrNoProof},
 	} {
-		id, err := d.Enter(tt.shown, now)
+		id, err := d.Authenticate(tt.shown, now)
 		switch {
 		case !errors.Is(err, tt.err):
 			t.Errorf("%s: %v, want %v", tt.what, err, tt.err)
@@ -174,11 +174,11 @@ func TestAnonymous(t *testing.T) {
 	}
 	d := access.NewDoor()
 	d.Set(p)
-	id, err := d.Enter(access.Shown{}, time.Now())
+	id, err := d.Authenticate(access.Presented{}, time.Now())
 	if err != nil || !id.May("data/x") || id.May("cmd/x/Y") || !id.Owns("any") {
 		t.Errorf("%+v, %v", id, err)
 	}
-	if _, err := d.Enter(access.Shown{Name: access.Anonymous}, time.Now()); err == nil {
+	if _, err := d.Authenticate(access.Presented{Name: access.Anonymous}, time.Now()); err == nil {
 		t.Error("a name without a password is nobody's")
 	}
 }
@@ -196,7 +196,7 @@ func TestStill(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		is, err := d.Still(id, time.Now())
+		is, err := d.Recheck(id, time.Now())
 		if (err == nil) != stays {
 			t.Errorf("%s stays: %v (%v), want %v", name, err == nil, err, stays)
 		}

@@ -18,7 +18,7 @@ func TestCourtKnowsByWhatOneCameIn(t *testing.T) {
 	cert := a.issue(t, "otto", 7, a.cert)
 	keep := func(keeper string, who access.Credentials, serials ...string) *access.Policy {
 		p := policy(t, who)
-		l, err := access.NewLists(nil, nil, serials, false)
+		l, err := access.NewCRLs(nil, nil, serials, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,8 +38,8 @@ func TestCourtKnowsByWhatOneCameIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	court := &access.Court{}
-	if err := court.Stands(byCert, begin); err != nil {
+	court := &access.Authorizer{}
+	if err := court.Valid(byCert, begin); err != nil {
 		t.Errorf("without a policy: %v", err)
 	}
 	for what, tt := range map[string]struct {
@@ -55,10 +55,10 @@ func TestCourtKnowsByWhatOneCameIn(t *testing.T) {
 		"policy of somebody else": {keep("b", less, "7"), 0, true, true},
 	} {
 		court.Set(tt.policy)
-		if err := court.Stands(byCert, begin.Add(tt.after)); (err == nil) != tt.cert {
+		if err := court.Valid(byCert, begin.Add(tt.after)); (err == nil) != tt.cert {
 			t.Errorf("%s: by certificate: %v", what, err)
 		}
-		if err := court.Stands(byToken, begin.Add(tt.after)); (err == nil) != tt.token {
+		if err := court.Valid(byToken, begin.Add(tt.after)); (err == nil) != tt.token {
 			t.Errorf("%s: by token: %v", what, err)
 		}
 	}
@@ -66,8 +66,8 @@ func TestCourtKnowsByWhatOneCameIn(t *testing.T) {
 
 func TestCourt(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	court := &access.Court{}
-	if err := court.Judge("otto", "cmd/x/Y", false, now); err != nil {
+	court := &access.Authorizer{}
+	if err := court.Authorize("otto", "cmd/x/Y", false, now); err != nil {
 		t.Errorf("without a policy: %v", err)
 	}
 	court.Set(policy(t,
@@ -95,7 +95,7 @@ func TestCourt(t *testing.T) {
 		{"thief", "cmd/x/Y", false, 0, access.ErrRevoked},
 		{"who", "cmd/x/Y", false, 0, nil}, // of another policy
 	} {
-		if err := court.Judge(tt.name, tt.topic, tt.waited, now.Add(tt.after)); !errors.Is(err, tt.want) {
+		if err := court.Authorize(tt.name, tt.topic, tt.waited, now.Add(tt.after)); !errors.Is(err, tt.want) {
 			t.Errorf("%s %s: %v, want %v", tt.name, tt.topic, err, tt.want)
 		}
 	}
@@ -109,13 +109,13 @@ func TestRates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		court := &access.Court{}
+		court := &access.Authorizer{}
 		court.Set(p)
 		begin := time.Unix(0, 0)
 		now, through := begin, 0.0
 		for range rapid.IntRange(1, 200).Draw(t, "calls") {
 			now = now.Add(time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "pause")))
-			if court.Judge("x", "cmd/a/B", false, now) == nil {
+			if court.Authorize("x", "cmd/a/B", false, now) == nil {
 				through++
 			}
 		}

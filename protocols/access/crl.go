@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// Lists say which certificates are revoked (RFC 5280 §5), and until when that is known. They are
+// CRLs say which certificates are revoked (RFC 5280 §5), and until when that is known. They are
 // immutable.
-type Lists struct {
+type CRLs struct {
 	revoked map[string]bool // by issuer and serial number
 	serials map[string]bool // of any issuer, hexadecimal
 	until   time.Time       // when the first of them is due for renewal; zero: none ever is
@@ -24,18 +24,18 @@ type Lists struct {
 	lenient bool
 }
 
-// ErrLists is returned for every certificate while the revoked ones are unknown.
-var ErrLists = errors.New("it is not known which certificates are revoked")
+// ErrRevocationUnknown is returned for every certificate while the revoked ones are unknown.
+var ErrRevocationUnknown = errors.New("it is not known which certificates are revoked")
 
 // ErrDelta is returned for a delta list that cannot be applied, because a part of what it changes
 // is unknown.
 var ErrDelta = errors.New("a delta revocation list does not fit its base list")
 
-// NewLists reads lists in PEM (any number in one text) or DER, each signed by one of the
+// NewCRLs reads lists in PEM (any number in one text) or DER, each signed by one of the
 // authorities, and delta lists that apply to them. serials are revoked as well, whatever their
 // issuer. With lenient, certificates are accepted although a list is too old or could not be read.
-func NewLists(texts [][]byte, authorities []*x509.Certificate, serials []string, lenient bool) (*Lists, error) {
-	l := &Lists{revoked: map[string]bool{}, serials: map[string]bool{}, lenient: lenient}
+func NewCRLs(texts [][]byte, authorities []*x509.Certificate, serials []string, lenient bool) (*CRLs, error) {
+	l := &CRLs{revoked: map[string]bool{}, serials: map[string]bool{}, lenient: lenient}
 	for _, s := range serials {
 		l.serials[strings.TrimLeft(strings.ToLower(strings.ReplaceAll(s, ":", "")), "0")] = true
 	}
@@ -65,7 +65,7 @@ func NewLists(texts [][]byte, authorities []*x509.Certificate, serials []string,
 
 // change applies delta lists, in whatever order their files are (RFC 5280 §5.2.4). Entries already
 // contained in the base list may have changed again since.
-func (l *Lists) change(deltas []*x509.RevocationList, numbers map[string]*big.Int) error {
+func (l *CRLs) change(deltas []*x509.RevocationList, numbers map[string]*big.Int) error {
 	for _, d := range deltas {
 		base, ok := numbers[string(d.RawIssuer)]
 		from := baseOf(d)
@@ -87,10 +87,10 @@ func (l *Lists) change(deltas []*x509.RevocationList, numbers map[string]*big.In
 	return nil
 }
 
-// Unread returns the lists to use when the lists could not be read: no certificate is accepted,
-// unless lenient. Certificates on the previous lists stay revoked.
-func Unread(why error, before *Lists, serials []string, lenient bool) *Lists {
-	l, _ := NewLists(nil, nil, serials, lenient) // without lists there can be no error
+// UnreadableCRLs returns the lists to use when the lists could not be read: no certificate is
+// accepted, unless lenient. Certificates on the previous lists stay revoked.
+func UnreadableCRLs(why error, before *CRLs, serials []string, lenient bool) *CRLs {
+	l, _ := NewCRLs(nil, nil, serials, lenient) // without lists there can be no error
 	l.trouble = why
 	if before != nil {
 		l.revoked = before.revoked
@@ -100,7 +100,7 @@ func Unread(why error, before *Lists, serials []string, lenient bool) *Lists {
 
 const removeFromCRL = 8 // reason code, RFC 5280 §5.3.1
 
-func (l *Lists) take(crl *x509.RevocationList) {
+func (l *CRLs) take(crl *x509.RevocationList) {
 	for _, e := range crl.RevokedCertificateEntries {
 		key := certKey(crl.RawIssuer, e.SerialNumber)
 		if e.ReasonCode == removeFromCRL {
@@ -162,15 +162,15 @@ func baseOf(delta *x509.RevocationList) *big.Int {
 func certKey(issuer []byte, serial *big.Int) string { return string(issuer) + "\x00" + serial.Text(16) }
 
 // Refuse returns why no certificate is accepted at all; nil: certificates are accepted.
-func (l *Lists) Refuse(now time.Time) error {
+func (l *CRLs) Refuse(now time.Time) error {
 	if err := l.Trouble(now); err != nil && !l.lenient {
-		return fmt.Errorf("%w: %w", ErrLists, err)
+		return fmt.Errorf("%w: %w", ErrRevocationUnknown, err)
 	}
 	return nil
 }
 
 // Trouble returns what is wrong with the lists at a moment.
-func (l *Lists) Trouble(now time.Time) error {
+func (l *CRLs) Trouble(now time.Time) error {
 	switch {
 	case l == nil:
 		return nil
@@ -182,6 +182,6 @@ func (l *Lists) Trouble(now time.Time) error {
 	return nil
 }
 
-func (l *Lists) has(c *x509.Certificate) bool {
+func (l *CRLs) has(c *x509.Certificate) bool {
 	return l != nil && c != nil && (l.serials[c.SerialNumber.Text(16)] || l.revoked[certKey(c.RawIssuer, c.SerialNumber)])
 }

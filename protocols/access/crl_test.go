@@ -86,7 +86,7 @@ func TestRevokedCertificates(t *testing.T) {
 		certs[serial] = ours.issue(t, "panel", serial, ours.cert)
 	}
 	foreign := other.issue(t, "panel", 7, other.cert)
-	lists, err := access.NewLists([][]byte{
+	lists, err := access.NewCRLs([][]byte{
 		// A delta list before its base list: 8 is revoked as well, 9 no longer.
 		ours.list(t, 2, 1, entry(8, 0), entry(9, 8)),
 		ours.list(t, 1, 0, entry(7, 0), entry(9, 6)),
@@ -94,7 +94,7 @@ func TestRevokedCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := func(l *access.Lists) *access.Policy {
+	with := func(l *access.CRLs) *access.Policy {
 		p := policy(t, access.Credentials{Name: "panel", Certificates: []string{"CN:panel"}, Roles: []string{"viewer"}})
 		p.Revoke(l, nil)
 		return p
@@ -117,13 +117,13 @@ func TestRevokedCertificates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Still(id, begin); !errors.Is(err, want) {
+		if _, err := p.Recheck(id, begin); !errors.Is(err, want) {
 			t.Errorf("%d: %v, want %v", serial, err, want)
 		}
-		if d.Set(p); (d.Now(id, begin) == nil) != (want != nil) {
-			t.Errorf("%d: now %v", serial, d.Now(id, begin))
+		if d.Set(p); (d.Current(id, begin) == nil) != (want != nil) {
+			t.Errorf("%d: now %v", serial, d.Current(id, begin))
 		}
-		if is := d.Now(id, begin.Add(2*time.Hour)); is != nil {
+		if is := d.Current(id, begin.Add(2*time.Hour)); is != nil {
 			t.Error("a certificate outlives its time")
 		}
 	}
@@ -133,26 +133,26 @@ func TestRevokedCertificates(t *testing.T) {
 	if err := lists.Trouble(begin); err != nil {
 		t.Error(err)
 	}
-	if _, err := p.Certificate(certs[9], late); !errors.Is(err, access.ErrLists) {
+	if _, err := p.Certificate(certs[9], late); !errors.Is(err, access.ErrRevocationUnknown) {
 		t.Errorf("with an old list: %v", err)
 	}
-	if _, err := with(access.Unread(errors.New("gone"), nil, nil, false)).Certificate(certs[9], begin); !errors.Is(err, access.ErrLists) {
+	if _, err := with(access.UnreadableCRLs(errors.New("gone"), nil, nil, false)).Certificate(certs[9], begin); !errors.Is(err, access.ErrRevocationUnknown) {
 		t.Errorf("without a list: %v", err)
 	}
-	if _, err := with(access.Unread(errors.New("gone"), nil, []string{"7"}, true)).Certificate(certs[9], begin); err != nil {
+	if _, err := with(access.UnreadableCRLs(errors.New("gone"), nil, []string{"7"}, true)).Certificate(certs[9], begin); err != nil {
 		t.Errorf("lenient: %v", err)
 	}
-	if _, err := with(access.Unread(errors.New("gone"), nil, []string{"7"}, true)).Certificate(certs[7], begin); !errors.Is(err, access.ErrListed) {
+	if _, err := with(access.UnreadableCRLs(errors.New("gone"), nil, []string{"7"}, true)).Certificate(certs[7], begin); !errors.Is(err, access.ErrListed) {
 		t.Errorf("lenient, and its number is listed: %v", err)
 	}
-	if _, err := with(access.Unread(errors.New("gone"), lists, nil, true)).Certificate(certs[7], begin); !errors.Is(err, access.ErrListed) {
+	if _, err := with(access.UnreadableCRLs(errors.New("gone"), lists, nil, true)).Certificate(certs[7], begin); !errors.Is(err, access.ErrListed) {
 		t.Errorf("lenient, and it was listed before: %v", err)
 	}
 	// A list signed by another authority does not count.
-	if _, err := access.NewLists([][]byte{other.list(t, 1, 0)}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
+	if _, err := access.NewCRLs([][]byte{other.list(t, 1, 0)}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
 		t.Error("a foreign list was believed")
 	}
-	if _, err := access.NewLists([][]byte{[]byte("rubbish")}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
+	if _, err := access.NewCRLs([][]byte{[]byte("rubbish")}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
 		t.Error("rubbish was believed")
 	}
 }
@@ -177,7 +177,7 @@ func TestDeltaLists(t *testing.T) {
 		"two lists in one file":               {[][]byte{append(other.list(t, 1, 0), ours.list(t, 1, 0, bad)...)}, false, nil},
 		"both in one file":                    {[][]byte{append(ours.list(t, 4, 3, entry(7, 8)), ours.list(t, 3, 0, held)...)}, true, nil},
 	} {
-		lists, err := access.NewLists(tt.texts, []*x509.Certificate{ours.cert, other.cert}, nil, false)
+		lists, err := access.NewCRLs(tt.texts, []*x509.Certificate{ours.cert, other.cert}, nil, false)
 		if !errors.Is(err, tt.err) {
 			t.Errorf("%s: %v, want %v", name, err, tt.err)
 		}
@@ -191,7 +191,7 @@ func TestDeltaLists(t *testing.T) {
 		}
 	}
 	rubbish := append(ours.list(t, 1, 0), pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: []byte("rubbish")})...)
-	if _, err := access.NewLists([][]byte{rubbish}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
+	if _, err := access.NewCRLs([][]byte{rubbish}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
 		t.Error("rubbish behind a list was believed")
 	}
 }
@@ -227,7 +227,7 @@ func TestListWithoutNextUpdate(t *testing.T) {
 	one, other := newCA(t, "one"), newCA(t, "other")
 	cas := []*x509.Certificate{one.cert, other.cert}
 	for _, texts := range [][][]byte{{one.list(t, 1, 0), other.endless(t)}, {other.endless(t), one.list(t, 1, 0)}} {
-		l, err := access.NewLists(texts, cas, nil, false)
+		l, err := access.NewCRLs(texts, cas, nil, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// Shown is the credentials that a client presents. A certificate must have been verified by TLS,
-// and a key by a signature.
-type Shown struct {
+// Presented is the credentials that a client presents. A certificate must have been verified by
+// TLS, and a key by a signature.
+type Presented struct {
 	Name        string
 	Password    []byte
 	Token       string
@@ -32,18 +32,18 @@ type Door struct {
 	memo    memo
 }
 
-// mostAsking is how long a client waits for an OCSP responder. NATS clients have two seconds in
+// maxAsking is how long a client waits for an OCSP responder. NATS clients have two seconds in
 // all.
-const mostAsking = 1500 * time.Millisecond
+const maxAsking = 1500 * time.Millisecond
 
 // After a wrong password none is tried for rest times as long as its hash took, so that guessing
 // uses at most a quarter of a processor.
 const (
-	rest     = 3
-	mostRest = 500 * time.Millisecond
+	rest    = 3
+	maxRest = 500 * time.Millisecond
 )
 
-// Errors of Enter in addition to those of Policy.
+// Errors of Authenticate in addition to those of Policy.
 var (
 	ErrClosed = errors.New("the access policy is not loaded yet")
 	ErrBusy   = errors.New("too many passwords are being tried")
@@ -63,10 +63,10 @@ func (d *Door) Set(p *Policy) {
 	d.memo.keep(p)
 }
 
-// Enter returns the identity of a client. A key and a token take precedence over a name and
+// Authenticate returns the identity of a client. A key and a token take precedence over a name and
 // password, and these over a certificate, unless it is the certificate of that name. A password
 // presented with a certificate must be right, if the identity has one.
-func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
+func (d *Door) Authenticate(s Presented, now time.Time) (*Identity, error) {
 	p := d.policy.Load()
 	switch {
 	case p == nil:
@@ -76,7 +76,7 @@ func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
 	case s.Token != "":
 		return p.Token(s.Token, now)
 	case s.Certificate != nil:
-		ctx, done := context.WithTimeout(context.Background(), mostAsking)
+		ctx, done := context.WithTimeout(context.Background(), maxAsking)
 		p.online.Ask(ctx, s.Certificate, now)
 		done()
 		// The previous policy may admit an identity that has been revoked in the meantime.
@@ -94,15 +94,15 @@ func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
 			return nil, err
 		}
 		// As admitted by the certificate, so that it also ends with the certificate.
-		return d.policy.Load().Still(id, now)
+		return d.policy.Load().Recheck(id, now)
 	case s.Name != "":
 		return d.password(p, s, now)
 	}
 	return p.NoProof()
 }
 
-// Now returns the present identity of a client admitted as id; nil if it may no longer stay.
-func (d *Door) Now(id *Identity, now time.Time) *Identity {
+// Current returns the present identity of a client admitted as id; nil if it may no longer stay.
+func (d *Door) Current(id *Identity, now time.Time) *Identity {
 	p := d.policy.Load()
 	if p == nil {
 		return nil
@@ -111,16 +111,17 @@ func (d *Door) Now(id *Identity, now time.Time) *Identity {
 	return is
 }
 
-// Still returns the present identity of a client that was admitted as id before the policy changed.
-func (d *Door) Still(id *Identity, now time.Time) (*Identity, error) {
+// Recheck returns the present identity of a client that was admitted as id before the policy
+// changed.
+func (d *Door) Recheck(id *Identity, now time.Time) (*Identity, error) {
 	p := d.policy.Load()
 	if p == nil {
 		return nil, ErrClosed
 	}
-	return p.Still(id, now)
+	return p.Recheck(id, now)
 }
 
-func (d *Door) password(p *Policy, s Shown, now time.Time) (*Identity, error) {
+func (d *Door) password(p *Policy, s Presented, now time.Time) (*Identity, error) {
 	if id := p.all[s.Name]; id != nil && d.memo.knows(id.cred.Password, s.Password) {
 		return id.inForce(now)
 	}
@@ -136,7 +137,7 @@ func (d *Door) password(p *Policy, s Shown, now time.Time) (*Identity, error) {
 }
 
 // try checks the password when it is its turn.
-func (d *Door) try(s Shown, now time.Time) (*Identity, error) {
+func (d *Door) try(s Presented, now time.Time) (*Identity, error) {
 	p := d.policy.Load()
 	// An earlier client has used the same password.
 	if id := p.all[s.Name]; id != nil && d.memo.knows(id.cred.Password, s.Password) {
@@ -145,11 +146,11 @@ func (d *Door) try(s Shown, now time.Time) (*Identity, error) {
 	begin := time.Now()
 	id, err := p.Password(s.Name, s.Password, now)
 	if err != nil {
-		time.Sleep(min(rest*time.Since(begin), mostRest))
+		time.Sleep(min(rest*time.Since(begin), maxRest))
 		return nil, err
 	}
 	d.memo.learn(id.cred.Password, s.Password)
-	return d.policy.Load().Still(id, now) // computing this hash and those before it took time
+	return d.policy.Load().Recheck(id, now) // computing this hash and those before it took time
 }
 
 // memo remembers the last accepted password of each identity, so that a thousand clients that

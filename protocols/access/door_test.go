@@ -24,7 +24,7 @@ func TestWhoWaitsIsJudgedByTheNewPolicy(t *testing.T) {
 	outcome := map[string]chan error{"anna": make(chan error, 1), "otto": make(chan error, 1)}
 	for name, done := range outcome {
 		go func() {
-			_, err := d.Enter(Shown{Name: name, Password: []byte("x")}, time.Now())
+			_, err := d.Authenticate(Presented{Name: name, Password: []byte("x")}, time.Now())
 			done <- err
 		}()
 	}
@@ -67,10 +67,10 @@ func TestGuessersLeaveRoom(t *testing.T) {
 	}
 	guess("192.0.2.1:1000")
 	guess("[2001:db8::1]:1000")
-	if n := count("192.0.2.1:1001", now); n != mostGuesses {
+	if n := count("192.0.2.1:1001", now); n != maxGuesses {
 		t.Errorf("%d wait from where somebody guesses", n)
 	}
-	if n := count("[2001:db8::2]:1", now); n != mostGuesses { // the same network
+	if n := count("[2001:db8::2]:1", now); n != maxGuesses { // the same network
 		t.Errorf("%d wait from a network where somebody guesses", n)
 	}
 	for i := range 20 {
@@ -78,17 +78,17 @@ func TestGuessersLeaveRoom(t *testing.T) {
 		guess(remote)
 		join(remote, now)
 	}
-	if l.guessers != mostGuessers {
+	if l.guessers != maxGuessers {
 		t.Errorf("%d guessers wait", l.guessers)
 	}
 	all := 0
 	for i := range 100 {
 		n := count(fmt.Sprintf("203.0.113.%d:1", i), now)
-		if all += n; n > mostGuesses {
+		if all += n; n > maxGuesses {
 			t.Errorf("%d wait from one place", n)
 		}
 	}
-	if all != mostWaiting-mostGuessers {
+	if all != maxWaiting-maxGuessers {
 		t.Errorf("%d may wait who do not guess", all)
 	}
 }
@@ -97,22 +97,22 @@ func TestGuessersLeaveRoom(t *testing.T) {
 func TestGuessesAreForgotten(t *testing.T) {
 	var l line
 	now := time.Now()
-	for i := range 3 * mostPlaces {
+	for i := range 3 * maxPlaces {
 		leave, _ := l.join(placeOf(fmt.Sprintf("10.%d.%d.1:1", i>>8, i&0xff)), now)
 		leave(true)
 	}
-	if n := len(l.places); n > mostPlaces {
+	if n := len(l.places); n > maxPlaces {
 		t.Errorf("%d places are remembered", n)
 	}
 	leave, _ := l.join(placeOf("192.0.2.1:1"), now)
 	leave(true)
 	n, later := 0, time.Now().Add(remembered+time.Second)
-	for ; n < mostWaiting; n++ {
+	for ; n < maxWaiting; n++ {
 		if _, ok := l.join(placeOf("192.0.2.1:1"), later); !ok {
 			break
 		}
 	}
-	if n != mostGuesses+mostGuessers { // of one place
+	if n != maxGuesses+maxGuessers { // of one place
 		t.Errorf("%d may wait after a while", n)
 	}
 }

@@ -59,7 +59,7 @@ func (p *Policy) Certificate(c *x509.Certificate, now time.Time) (*Identity, err
 		return nil, err
 	}
 	if err := p.online.Err(c, now); err != nil && (p.lists == nil || !p.lists.lenient) {
-		return nil, fmt.Errorf("%w: %w", ErrLists, err)
+		return nil, fmt.Errorf("%w: %w", ErrRevocationUnknown, err)
 	}
 	if now.After(c.NotAfter) { // TLS checked this when the connection was made, which may be long ago
 		return nil, ErrOld
@@ -117,10 +117,10 @@ func (id *Identity) inForce(now time.Time) (*Identity, error) {
 	return id, nil
 }
 
-// Still returns the present identity of a client that an earlier policy admitted as id, if this
+// Recheck returns the present identity of a client that an earlier policy admitted as id, if this
 // policy would admit it in the same way. If its credentials have changed, it must present the new
 // ones.
-func (p *Policy) Still(id *Identity, now time.Time) (*Identity, error) {
+func (p *Policy) Recheck(id *Identity, now time.Time) (*Identity, error) {
 	is, err := p.same(id, now)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func (p *Policy) Still(id *Identity, now time.Time) (*Identity, error) {
 	return is.by(id.cert), nil
 }
 
-// same is Still without the check of the certificate.
+// same is Recheck without the check of the certificate.
 func (p *Policy) same(id *Identity, now time.Time) (*Identity, error) {
 	is, err := p.proven(id, now)
 	switch {

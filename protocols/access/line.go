@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	mostWaiting  = 64               // clients waiting for the hash of their password
-	mostGuessers = 8                // of these, from places with recent wrong passwords, or with many waiting already
-	mostGuesses  = 4                // of these, from one place
-	remembered   = 10 * time.Second // how long a wrong password is remembered
-	mostPlaces   = 1024
+	maxWaiting  = 64               // clients waiting for the hash of their password
+	maxGuessers = 8                // of these, from places with recent wrong passwords, or with many waiting already
+	maxGuesses  = 4                // of these, from one place
+	remembered  = 10 * time.Second // how long a wrong password is remembered
+	maxPlaces   = 1024
 )
 
 // line is the queue of clients waiting for the hash of their password. Clients that guess cannot
@@ -47,8 +47,8 @@ func (l *line) join(at netip.Prefix, now time.Time) (leave func(wrong bool), ok 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.place(at, now)
-	many, guesser := p.waiting >= mostGuesses, now.Before(p.guesses)
-	if l.waiting >= mostWaiting || (guesser || many) && l.guessers >= mostGuessers || guesser && many {
+	many, guesser := p.waiting >= maxGuesses, now.Before(p.guesses)
+	if l.waiting >= maxWaiting || (guesser || many) && l.guessers >= maxGuessers || guesser && many {
 		return nil, false
 	}
 	guesser = guesser || many
@@ -75,7 +75,7 @@ func (l *line) place(at netip.Prefix, now time.Time) *place {
 	if p := l.places[at]; p != nil {
 		return p
 	}
-	if len(l.places) >= mostPlaces {
+	if len(l.places) >= maxPlaces {
 		l.forget(now)
 	}
 	if l.places == nil {
@@ -95,7 +95,7 @@ func (l *line) forget(now time.Time) {
 		}
 	}
 	for at, p := range l.places {
-		if len(l.places) < mostPlaces {
+		if len(l.places) < maxPlaces {
 			return
 		}
 		if p.waiting == 0 {

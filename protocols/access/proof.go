@@ -28,9 +28,9 @@ const (
 
 // Limits for the parameters of a hash from elsewhere.
 const (
-	mostTime   = 32
-	mostMemory = 64 << 10 // KiB
-	mostLanes  = 8
+	maxTime   = 32
+	maxMemory = 64 << 10 // KiB
+	maxLanes  = 8
 )
 
 var base64Bare = base64.RawStdEncoding
@@ -81,9 +81,9 @@ func parseHash(s string) (h hash, err error) {
 	switch {
 	case errors.Join(bad[:]...) != nil, len(h.salt) < 8, len(h.sum) < 16, len(h.sum) > 64:
 		return h, errHash
-	case h.time < 1 || h.time > mostTime || h.memory < 8 || h.memory > mostMemory || h.lanes < 1 || h.lanes > mostLanes:
+	case h.time < 1 || h.time > maxTime || h.memory < 8 || h.memory > maxMemory || h.lanes < 1 || h.lanes > maxLanes:
 		return h, fmt.Errorf("password: its hash has m=%d,t=%d,p=%d; allowed are at most m=%d,t=%d,p=%d",
-			h.memory, h.time, h.lanes, mostMemory, mostTime, mostLanes)
+			h.memory, h.time, h.lanes, maxMemory, maxTime, maxLanes)
 	}
 	return h, nil
 }

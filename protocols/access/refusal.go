@@ -31,8 +31,8 @@ type Tally struct {
 	all   map[string]Refusal
 }
 
-// mostCause is the number of bytes kept of a cause, which may contain text from clients.
-const mostCause = 256
+// maxCause is the number of bytes kept of a cause, which may contain text from clients.
+const maxCause = 256
 
 // Add counts a refusal. If wake is true, the caller must arrange for a call of Take.
 func (t *Tally) Add(r Refusal) (wake bool) {
@@ -42,7 +42,7 @@ func (t *Tally) Add(r Refusal) (wake bool) {
 		t.all = map[string]Refusal{}
 	}
 	r.Count = t.all[r.Reason].Count + 1
-	r.Cause = r.Cause[:min(len(r.Cause), mostCause)]
+	r.Cause = r.Cause[:min(len(r.Cause), maxCause)]
 	t.all[r.Reason] = r
 	wake = !t.awake
 	t.awake = true

@@ -50,9 +50,9 @@ func anyOf(patterns [][]string, topic string) bool {
 	return slices.ContainsFunc(patterns, func(p []string) bool { return covers(p, topic) })
 }
 
-// Hears reports whether an MQTT filter may match a topic that may be used. Each message must still
-// be checked with May: if part of what a filter matches is denied, the rest is delivered.
-func (r rights) Hears(filter string) bool {
+// MaySubscribe reports whether an MQTT filter may match a topic that may be used. Each message must
+// still be checked with May: if part of what a filter matches is denied, the rest is delivered.
+func (r rights) MaySubscribe(filter string) bool {
 	f := strings.Split(filter, "/")
 	within := func(p []string) bool { return contains(p, f) }
 	return slices.ContainsFunc(r.allow, func(p []string) bool { return meet(p, f) }) && !slices.ContainsFunc(r.deny, within)
@@ -123,8 +123,8 @@ func CheckPattern(pattern string) error {
 	return nil
 }
 
-// mostStars limits the work of like.
-const mostStars = 3
+// maxStars limits the work of like.
+const maxStars = 3
 
 // like reports whether text matches a pattern in which '*' stands for any text.
 func like(pattern, text string) bool {
@@ -151,8 +151,8 @@ func checkName(pattern string) error {
 	if !slices.Contains([]string{"CN", "DNS", "EMAIL", "URI"}, kind) || strings.Trim(name, "*") == "" {
 		return fmt.Errorf("certificate %q: %w", pattern, errNames)
 	}
-	if strings.Count(pattern, "*") > mostStars {
-		return fmt.Errorf("certificate %q: at most %d *", pattern, mostStars)
+	if strings.Count(pattern, "*") > maxStars {
+		return fmt.Errorf("certificate %q: at most %d *", pattern, maxStars)
 	}
 	return nil
 }

@@ -43,8 +43,8 @@ const (
 	Lost  = "lost"  // records could not be written; detail says how many
 )
 
-// mostDetail limits the variable part of a record, in bytes.
-const mostDetail = 8 << 10
+// maxDetail limits the variable part of a record, in bytes.
+const maxDetail = 8 << 10
 
 // start is the hash before the very first record.
 const start = "0000000000000000000000000000000000000000000000000000000000000000"
@@ -206,11 +206,11 @@ func (l *Log) write(r Record) error {
 
 func (l *Log) line(r Record) (line []byte, head string, err error) {
 	r.Number, r.Time = l.next, r.Time.UTC()
-	if len(r.Detail) > mostDetail {
+	if len(r.Detail) > maxDetail {
 		r.Detail = json.RawMessage(fmt.Sprintf(`{"bytes left out":%d}`, len(r.Detail)))
 	}
-	if len(r.Cause) > mostDetail {
-		r.Cause = r.Cause[:mostDetail]
+	if len(r.Cause) > maxDetail {
+		r.Cause = r.Cause[:maxDetail]
 	}
 	text, err := json.Marshal(r)
 	if err != nil {

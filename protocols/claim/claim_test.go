@@ -31,11 +31,11 @@ func open(t *testing.T, change func(*claim.Config)) *gateway {
 	g := &gateway{code: claim.NewCode(), refused: make(chan string, 64)}
 	cfg := claim.Config{
 		Listen: "127.0.0.1:0", Code: g.code, Until: time.Now().Add(time.Hour),
-		Prepare: func(o claim.Order) (claim.Papers, func() error, error) {
+		Prepare: func(o claim.Request) (claim.Response, func() error, error) {
 			if o.Operator == "" {
-				return claim.Papers{}, nil, errors.New("who?")
+				return claim.Response{}, nil, errors.New("who?")
 			}
-			return claim.Papers{CA: []byte("ca"), Certificate: []byte("of " + o.Operator)}, func() error { g.claimed.Add(1); return nil }, nil
+			return claim.Response{CA: []byte("ca"), Certificate: []byte("of " + o.Operator)}, func() error { g.claimed.Add(1); return nil }, nil
 		},
 		Claimed: func(string, string) {},
 		Refused: func(_ string, why error) { g.refused <- why.Error() },
@@ -56,7 +56,7 @@ func try(t *testing.T, addr, code, operator string) (kept string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	err = claim.Claim(ctx, addr, code, claim.Order{Operator: operator, Time: time.Now()}, func(p claim.Papers) error {
+	err = claim.Claim(ctx, addr, code, claim.Request{Operator: operator, Time: time.Now()}, func(p claim.Response) error {
 		kept = string(p.Certificate)
 		return nil
 	})
@@ -113,9 +113,9 @@ func TestNobodysUntilKept(t *testing.T) {
 	g := open(t, nil)
 	_, err := try(t, g.Addr(), g.code, "")
 	wants(t, err, "who?")
-	err = claim.Claim(t.Context(), g.Addr(), g.code, claim.Order{Operator: "anna", Time: time.Now()}, func(claim.Papers) error { return errors.New("disk full") })
+	err = claim.Claim(t.Context(), g.Addr(), g.code, claim.Request{Operator: "anna", Time: time.Now()}, func(claim.Response) error { return errors.New("disk full") })
 	wants(t, err, "disk full")
-	err = claim.Claim(t.Context(), g.Addr(), g.code, claim.Order{Operator: "anna", Time: time.Now().AddDate(-30, 0, 0)}, func(claim.Papers) error { return nil })
+	err = claim.Claim(t.Context(), g.Addr(), g.code, claim.Request{Operator: "anna", Time: time.Now().AddDate(-30, 0, 0)}, func(claim.Response) error { return nil })
 	wants(t, err, "clock")
 	for range 3 {
 		t.Log(<-g.refused)

@@ -15,7 +15,7 @@ var ErrUnsure = errors.New("the gateway did not confirm that it is claimed")
 
 // Claim makes the gateway at addr the operator's. keep stores the operator's papers, before the
 // gateway accepts no other claim.
-func Claim(ctx context.Context, addr, code string, o Order, keep func(Papers) error) error {
+func Claim(ctx context.Context, addr, code string, o Request, keep func(Response) error) error {
 	d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}} //nolint:gosec // the code proves who it is, not a certificate
 	raw, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -34,7 +34,7 @@ func Claim(ctx context.Context, addr, code string, o Order, keep func(Papers) er
 	if err := hear(c, &a, &a.Error); err != nil {
 		return err
 	}
-	if err := keep(a.Papers); err != nil {
+	if err := keep(a.Response); err != nil {
 		return err
 	}
 	var w word

@@ -12,8 +12,8 @@
 //
 //	operator: {"proof": …}                   HMAC-SHA256(code, "operator" ‖ exporter)
 //	gateway:  {"proof": …} or {"error": …}   HMAC-SHA256(code, "gateway" ‖ exporter)
-//	operator: an Order
-//	gateway:  Papers, or {"error": …}
+//	operator: a Request
+//	gateway:  Response, or {"error": …}
 //	operator: {"kept": true}                 the papers are on the operator's disk
 //	gateway:  {"claimed": true} or {"error": …}
 package claim

@@ -25,7 +25,7 @@ type Config struct {
 
 	// Prepare makes the papers for an order. keep then makes the gateway the operator's; nothing
 	// has changed before.
-	Prepare func(o Order) (p Papers, keep func() error, err error)
+	Prepare func(o Request) (p Response, keep func() error, err error)
 	// Claimed is called once, when the gateway has been claimed; the listener then refuses every
 	// other client.
 	Claimed func(operator, remote string)
@@ -37,12 +37,12 @@ const (
 	crowd     = 8                // connections at once
 	proveTime = 5 * time.Second  // until the client has proven that it knows the code
 	talkTime  = 20 * time.Second // for the rest of the conversation
-	mostHosts = 256              // hosts whose attempts are remembered
+	maxHosts  = 256              // hosts whose attempts are remembered
 	// Pause after a wrong code; doubles with each further one from the same host.
-	leastWait = time.Second
-	mostWait  = time.Minute
+	minWait = time.Second
+	maxWait = time.Minute
 	// Between the two clocks: certificates are valid from an hour before now.
-	mostSkew = 10 * time.Minute
+	maxSkew = 10 * time.Minute
 )
 
 // Listener waits for a client that knows the code.
@@ -215,13 +215,13 @@ func (s *Listener) judge(host string, his, bound []byte) error {
 		delete(s.tries, host)
 		return nil
 	}
-	if _, known := s.tries[host]; !known && len(s.tries) >= mostHosts {
+	if _, known := s.tries[host]; !known && len(s.tries) >= maxHosts {
 		for other := range s.tries { // any one: with 80 bits guessing is hopeless
 			delete(s.tries, other)
 			break
 		}
 	}
-	wait := min(leastWait<<min(t.wrong, 6), mostWait)
+	wait := min(minWait<<min(t.wrong, 6), maxWait)
 	s.tries[host] = try{t.wrong + 1, now.Add(wait)}
 	return fmt.Errorf("wrong code: try again in %s with the one that the gateway shows", inSeconds(wait))
 }
@@ -231,11 +231,11 @@ func inSeconds(d time.Duration) time.Duration { return (d + time.Second - 1).Tru
 
 // order handles the order of a client that has proven that it knows the code.
 func (s *Listener) order(c net.Conn, remote string) error {
-	var o Order
+	var o Request
 	if err := read(c, &o); err != nil {
 		return err
 	}
-	if skew := time.Since(o.Time); skew.Abs() > mostSkew {
+	if skew := time.Since(o.Time); skew.Abs() > maxSkew {
 		return fmt.Errorf("the gateway's clock says %s: correct it or your own first, or the certificates will not be valid", time.Now().UTC().Format(time.RFC3339))
 	}
 	if err := s.begin(); err != nil {
@@ -246,7 +246,7 @@ func (s *Listener) order(c net.Conn, remote string) error {
 	if err != nil {
 		return err
 	}
-	if err := write(c, answer{Papers: p}); err != nil {
+	if err := write(c, answer{Response: p}); err != nil {
 		return err
 	}
 	var w word

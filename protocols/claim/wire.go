@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Order is the operator's request.
-type Order struct {
+// Request is the operator's request.
+type Request struct {
 	Operator string `json:"operator"` // name of the operator
 	// Argon2id hash, for listeners where the operator uses no certificate.
 	Password string `json:"password"`
@@ -20,8 +20,8 @@ type Order struct {
 	Time  time.Time `json:"time"`           // by the operator's clock
 }
 
-// Papers are what the operator receives.
-type Papers struct {
+// Response is what the operator receives.
+type Response struct {
 	CA          []byte `json:"ca"`          // PEM, for clients to trust
 	Certificate []byte `json:"certificate"` // PEM, the operator's and the authority's
 	// Where the gateway listens from then on, like "bus 0.0.0.0:4222".
@@ -34,7 +34,7 @@ type shown struct {
 }
 
 type answer struct {
-	Papers
+	Response
 	Error string `json:"error,omitempty"`
 }
 

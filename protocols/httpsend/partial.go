@@ -52,7 +52,7 @@ func partialMessage(b []byte) error {
 		b = b[k:]
 	}
 	if int64(rejected) > 0 {
-		return &uplink.Rejected{Why: why}
+		return &uplink.RejectedError{Why: why}
 	}
 	return nil
 }

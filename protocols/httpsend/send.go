@@ -55,7 +55,7 @@ type Body struct {
 
 // Dial implements uplink.Dial. It reads the certificates; whether the server is reachable shows
 // with the first batch.
-func (cfg Config) Dial(ctx context.Context, _ uplink.Hear) (uplink.Sender, error) {
+func (cfg Config) Dial(ctx context.Context, _ uplink.Callbacks) (uplink.Sender, error) {
 	s := &sender{cfg: cfg, meter: &uplink.Meter{}}
 	at, dial, err := cfg.Resolver.Endpoint(ctx, cfg.URL, s.meter.DialContext)
 	if err != nil {
@@ -101,29 +101,29 @@ func (s *sender) Send(ctx context.Context, batch []record.Record) error {
 	taken := 0
 	for _, b := range bodies {
 		err := s.post(ctx, b.Payload)
-		var rejected *uplink.Rejected
+		var rejected *uplink.RejectedError
 		switch {
 		case errors.As(err, &rejected) && len(b.Records) == 1:
 			refused = append(refused, uplink.Refusal{Index: b.Records[0], Why: rejected.Why})
 		case errors.As(err, &rejected) && len(bodies) == 1:
 			return rejected
 		case err != nil && taken > 0 && len(refused) == 0:
-			return &uplink.Partial{Taken: taken, Err: err}
-		case err != nil && len(refused) > 0 && ctx.Err() == nil && !errors.As(err, new(uplink.Later)):
-			return &uplink.Rejected{Records: refused} // the others are sent again
+			return &uplink.PartialError{Taken: taken, Err: err}
+		case err != nil && len(refused) > 0 && ctx.Err() == nil && !errors.As(err, new(uplink.RetryAfterError)):
+			return &uplink.RejectedError{Records: refused} // the others are sent again
 		case err != nil:
 			return err
 		}
 		taken = b.Records[len(b.Records)-1] + 1
 	}
 	if len(refused) > 0 {
-		return &uplink.Rejected{Records: refused, Taken: true}
+		return &uplink.RejectedError{Records: refused, Taken: true}
 	}
 	return nil
 }
 
-// mostAnswer is the number of bytes read of an answer.
-const mostAnswer = 64 << 10
+// maxAnswer is the number of bytes read of an answer.
+const maxAnswer = 64 << 10
 
 func (s *sender) post(ctx context.Context, payload []byte) error {
 	q, err := s.request(ctx, payload)
@@ -139,7 +139,7 @@ func (s *sender) post(ctx context.Context, payload []byte) error {
 		return fmt.Errorf("%s: %w", s.place(), err)
 	}
 	defer func() { _ = a.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(a.Body, mostAnswer))
+	body, err := io.ReadAll(io.LimitReader(a.Body, maxAnswer))
 	if a.StatusCode/100 == 2 {
 		typ, _, _ := mime.ParseMediaType(a.Header.Get("Content-Type"))
 		if s.cfg.NoPage && typ == "text/html" {
@@ -206,7 +206,7 @@ func (s *sender) refusal(a *http.Response, body []byte) error {
 	}
 	switch a.StatusCode {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
-		return &uplink.Rejected{Why: why}
+		return &uplink.RejectedError{Why: why}
 	}
 	if to := a.Header.Get("Location"); a.StatusCode/100 == 3 && to != "" {
 		why += fmt.Sprintf(": redirects are not followed; if %q is right, set it as url", to)
@@ -231,7 +231,7 @@ func retryAfter(s string, now time.Time) int {
 	return 0
 }
 
-// later is an uplink.Later.
+// later is an uplink.RetryAfterError.
 type later struct {
 	error
 	seconds int
@@ -256,7 +256,7 @@ func partialSuccess(typ string, body []byte) error {
 		return nil
 	}
 	if n, err := m.PartialSuccess.RejectedDataPoints.Int64(); err == nil && n > 0 {
-		return &uplink.Rejected{Why: m.PartialSuccess.ErrorMessage}
+		return &uplink.RejectedError{Why: m.PartialSuccess.ErrorMessage}
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func send(t *testing.T, cfg httpsend.Config, b []record.Record) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	s, err := cfg.Dial(ctx, uplink.Hear{})
+	s, err := cfg.Dial(ctx, uplink.Callbacks{})
 	if err != nil {
 		return err
 	}
@@ -143,8 +143,8 @@ func TestAnswers(t *testing.T) {
 			header.Set("Retry-After", tt.retry)
 		}
 		err := send(t, httpsend.Config{URL: far.URL, OTLP: tt.otlp}, batch(1, 2))
-		var rejected *uplink.Rejected
-		var later uplink.Later
+		var rejected *uplink.RejectedError
+		var later uplink.RetryAfterError
 		after := 0
 		if errors.As(err, &later) {
 			after = later.RetryAfter()
@@ -162,7 +162,7 @@ func TestAPortalAcknowledgesNothing(t *testing.T) {
 		_, _ = w.Write([]byte("<html>Welcome to the hotel</html>"))
 	}))
 	defer far.Close()
-	var rejected *uplink.Rejected
+	var rejected *uplink.RejectedError
 	if err := send(t, httpsend.Config{URL: far.URL, NoPage: true}, batch(1, 2)); err == nil || !strings.Contains(err.Error(), "200 OK with a web page") || errors.As(err, &rejected) {
 		t.Errorf("%v", err)
 	}
@@ -189,13 +189,13 @@ func TestOneByOne(t *testing.T) {
 
 	fail["2"] = 422
 	err := send(t, cfg, batch(1, 2, 3))
-	var rejected *uplink.Rejected
+	var rejected *uplink.RejectedError
 	if !errors.As(err, &rejected) || !rejected.Taken || len(rejected.Records) != 1 || rejected.Records[0].Index != 1 || !slices.Equal(got, []string{"1", "3"}) {
 		t.Errorf("%v, %v", err, got)
 	}
 	fail["2"], got = 503, nil
 	err = send(t, cfg, batch(1, 2, 3))
-	var partial *uplink.Partial
+	var partial *uplink.PartialError
 	if !errors.As(err, &partial) || partial.Taken != 1 || !slices.Equal(got, []string{"1"}) {
 		t.Errorf("%v, %v", err, got)
 	}
@@ -246,7 +246,7 @@ func TestASilentServer(t *testing.T) {
 	far := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hold }))
 	defer far.Close()
 	defer close(hold)
-	s, err := httpsend.Config{URL: far.URL, Encode: lines(false)}.Dial(context.Background(), uplink.Hear{})
+	s, err := httpsend.Config{URL: far.URL, Encode: lines(false)}.Dial(context.Background(), uplink.Callbacks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestServiceByDNS(t *testing.T) {
 			return []httpsend.Body{{Payload: []byte("{}"), Records: []int{0}}}
 		},
 	}
-	s, err := cfg.Dial(t.Context(), uplink.Hear{})
+	s, err := cfg.Dial(t.Context(), uplink.Callbacks{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 // Package journal keeps named values in one file that survives the death of the process at any
-// moment. What Flush has returned for survives a kill; what Tend has returned for survives a power
-// cut as well.
+// moment. What Flush has returned for survives a kill; what Maintain has returned for survives a
+// power cut as well.
 //
 // All values are in memory, and the file is only read at the start. A full or failing disk
 // therefore costs durability and nothing else: the journal reports it, goes on, and rewrites
@@ -44,8 +44,8 @@ type Journal struct {
 	aside   []byte    // records written to the old file since then
 	closed  bool
 
-	abandoned atomic.Bool
-	tending   sync.Mutex
+	abandoned   atomic.Bool
+	maintaining sync.Mutex
 }
 
 // slack is how much garbage a file may contain before it is rewritten, in addition to as much as
@@ -55,13 +55,13 @@ const slack = 256 << 10
 // fresh separates the name of the file from a number in the names of files being rewritten.
 const fresh = ".new-"
 
-// mendEvery is the interval between attempts to repair a file.
-const mendEvery = 2 * time.Second
+// repairEvery is the interval between attempts to repair a file.
+const repairEvery = 2 * time.Second
 
 // Open reads the file at path, or creates it. most limits the bytes of what is kept. lost says why
 // a part of the file could not be read, if so; everything before it is kept. The journal works even
-// if err is not nil; its content is then lost with the process unless Tend can repair the file. A
-// journal that had the file open before must have been closed or abandoned.
+// if err is not nil; its content is then lost with the process unless Maintain can repair the file.
+// A journal that had the file open before must have been closed or abandoned.
 func Open(path string, most int) (j *Journal, lost, err error) {
 	j = &Journal{path: path, most: most, live: map[string][]byte{}}
 	b, err := os.ReadFile(path)
@@ -169,7 +169,7 @@ func (j *Journal) note(r record) {
 }
 
 // Flush passes the noted records to the operating system, so that they survive the process. After
-// an error the values are held in memory until Tend has repaired the file.
+// an error the values are held in memory until Maintain has repaired the file.
 func (j *Journal) Flush() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -225,14 +225,14 @@ func (j *Journal) Err() error {
 	return j.err
 }
 
-// Tend does the slow work: it syncs the file, rewrites it when much of it is garbage, and repairs
-// it after a failed write. Call it about once a second.
-func (j *Journal) Tend() error {
-	j.tending.Lock()
-	defer j.tending.Unlock()
+// Maintain does the slow work: it syncs the file, rewrites it when much of it is garbage, and
+// repairs it after a failed write. Call it about once a second.
+func (j *Journal) Maintain() error {
+	j.maintaining.Lock()
+	defer j.maintaining.Unlock()
 	j.mu.Lock()
 	err := j.flush()
-	if err != nil && time.Since(j.tried) < mendEvery {
+	if err != nil && time.Since(j.tried) < repairEvery {
 		j.mu.Unlock()
 		return err
 	}
@@ -347,8 +347,8 @@ func (j *Journal) Abandon() { j.abandoned.Store(true) }
 
 // Close writes what is left and ends the journal.
 func (j *Journal) Close() error {
-	j.tending.Lock()
-	defer j.tending.Unlock()
+	j.maintaining.Lock()
+	defer j.maintaining.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {

@@ -56,7 +56,7 @@ func TestKilledJournalHasWhatWasFlushed(t *testing.T) {
 				j.DeleteAll(key)
 				maps.DeleteFunc(want, func(k, _ string) bool { return strings.HasPrefix(k, key) })
 			case 2:
-				if err := j.Tend(); err != nil {
+				if err := j.Maintain(); err != nil {
 					t.Fatal(err)
 				}
 			default:
@@ -143,12 +143,12 @@ func TestJournalIsBounded(t *testing.T) {
 		_ = j.Put("k0", fmt.Append(nil, i))
 		_ = j.Flush()
 		if i%10_000 == 0 {
-			if err := j.Tend(); err != nil {
+			if err := j.Maintain(); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if err := j.Tend(); err != nil {
+	if err := j.Maintain(); err != nil {
 		t.Fatal(err)
 	}
 	if st, _ := os.Stat(path); st.Size() > 10_000+int64(slack)*2 {
@@ -177,12 +177,12 @@ func TestFullDiskIsMended(t *testing.T) {
 		_ = j.Put(fmt.Sprint("k", i%500), value)
 		_ = j.Flush()
 	}
-	if j.Err() == nil || j.Tend() == nil {
+	if j.Err() == nil || j.Maintain() == nil {
 		t.Fatal("nobody says that the disk is full")
 	}
 	_ = j.Put("during", []byte("2"))
 	_ = os.Remove(hog)
-	for end := time.Now().Add(30 * time.Second); j.Tend() != nil; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); j.Maintain() != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it is never mended:", j.Err())
 		}
@@ -213,7 +213,7 @@ func TestManyGoroutines(t *testing.T) {
 		})
 	}
 	for range 20 {
-		if err := j.Tend(); err != nil {
+		if err := j.Maintain(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -258,7 +258,7 @@ func TestAbandonedJournalLeavesTheFileAlone(t *testing.T) {
 	_ = old.Flush()
 	hanging, back := journaltest.Hang(t, filepath.Dir(path))
 	tended, closed := make(chan error, 1), make(chan error, 1)
-	go func() { tended <- old.Tend() }()
+	go func() { tended <- old.Maintain() }()
 	<-hanging
 	go func() { closed <- old.Close() }()
 	old.Abandon()

@@ -82,24 +82,24 @@ type OtherValue struct {
 }
 
 const (
-	mostFieldID = 1<<14 - 1
-	mostRanges  = 255
-	mostColumns = 1023
-	mostOfBlock = 255
-	mostRows    = 1024  // per batch
-	mostCells   = 65535 // per batch, with runs counted as the cells they represent
+	maxFieldID = 1<<14 - 1
+	maxRanges  = 255
+	maxColumns = 1023
+	maxOfBlock = 255
+	maxRows    = 1024  // per batch
+	maxCells   = 65535 // per batch, with runs counted as the cells they represent
 
-	leastScale, mostScale = -15, 16
+	minScale, maxScale = -15, 16
 )
 
 func (m *Batch) code(c *coder) {
 	c.sequence(func() {
 		between(c, &m.Seconds, 0, 1<<32-1)
 		between(c, &m.Milliseconds, 0, 999)
-		list(c, &m.Blocks, 1, mostOfBlock, (*coder).block)
+		list(c, &m.Blocks, 1, maxOfBlock, (*coder).block)
 	})
-	if rows, cells := m.size(); c.err == nil && (rows > mostRows || cells > mostCells) {
-		c.fail("%d rows and %d cells: more than %d and %d", rows, cells, mostRows, mostCells)
+	if rows, cells := m.size(); c.err == nil && (rows > maxRows || cells > maxCells) {
+		c.fail("%d rows and %d cells: more than %d and %d", rows, cells, maxRows, maxCells)
 	}
 }
 
@@ -118,21 +118,21 @@ func (c *coder) block(b *Block) {
 		between(c, &b.Boot, 0, 255)
 		c.bool(&b.Trusted)
 		c.integer(&b.Uptime)
-		list(c, &b.Columns, 0, mostColumns, (*coder).column)
-		list(c, &b.Rows, 1, mostOfBlock, (*coder).row)
-		list(c, &b.Cells, 0, mostCells, (*coder).cell)
+		list(c, &b.Columns, 0, maxColumns, (*coder).column)
+		list(c, &b.Rows, 1, maxOfBlock, (*coder).row)
+		list(c, &b.Cells, 0, maxCells, (*coder).cell)
 	})
 }
 
 func (c *coder) column(v *Column) {
-	between(c, &v.Field, 0, mostFieldID)
+	between(c, &v.Field, 0, maxFieldID)
 	if !c.choice((*int)(&v.Form), 5, true) {
 		c.fail("an unknown form of numbers")
 		return
 	}
 	if v.Form >= Decimal {
 		scale := int64(v.Scale)
-		between(c, &scale, leastScale, mostScale)
+		between(c, &scale, minScale, maxScale)
 		v.Scale = int8(scale)
 	}
 }

@@ -19,9 +19,9 @@ type coder struct {
 	err     error
 }
 
-// mostOctets is the length of the longest string: what a length determinant encodes without
+// maxOctets is the length of the longest string: what a length determinant encodes without
 // fragmentation.
-const mostOctets = 1<<14 - 1
+const maxOctets = 1<<14 - 1
 
 var errShort = errors.New("cut off")
 
@@ -137,9 +137,9 @@ func (c *coder) length(n *int) {
 	var fragments bool
 	c.bool(&fragments)
 	if c.err == nil && fragments {
-		c.fail("a length of more than %d", mostOctets)
+		c.fail("a length of more than %d", maxOctets)
 	}
-	between(c, n, 0, mostOctets)
+	between(c, n, 0, maxOctets)
 	if c.err == nil && *n < 128 {
 		c.fail("a length of more octets than it needs")
 	}
@@ -148,8 +148,8 @@ func (c *coder) length(n *int) {
 // octets codes the octets of a string after their number.
 func octets[T string | []byte](c *coder, v *T) {
 	n := len(*v)
-	if c.writing && n > mostOctets {
-		c.fail("%d octets: more than %d", n, mostOctets)
+	if c.writing && n > maxOctets {
+		c.fail("%d octets: more than %d", n, maxOctets)
 		return
 	}
 	c.length(&n)

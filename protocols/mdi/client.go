@@ -30,7 +30,7 @@ type Client struct {
 	// Sent and not acknowledged when a connection ended, with the record's time.
 	unsettled map[recordID]time.Time
 	settled   map[recordID]time.Time // those of them that have arrived
-	told      told
+	announced announced
 	progress  bool // something has been acknowledged on this connection
 	numbers   trackNumbers
 	fields    fieldNumbers
@@ -66,9 +66,9 @@ type (
 )
 
 const (
-	// mostUnsettled is how many records are remembered as sent and not acknowledged. If there are
+	// maxUnsettled is how many records are remembered as sent and not acknowledged. If there are
 	// more, the receiver recognises duplicates by itself.
-	mostUnsettled = 1 << 14
+	maxUnsettled = 1 << 14
 	// silences is the number of keepalive intervals after which a silent connection is given up.
 	silences = 2
 )
@@ -84,7 +84,7 @@ func (c *Client) Begin(now time.Time) []Effect {
 	c.state, c.begun, c.heard = opening, now, now
 	open := &Open{Version: Version, Gateway: c.cfg.Gateway, Session: c.cfg.Session, Keepalive: uint16(c.cfg.Keepalive / time.Second)}
 	all := rangesOf(c.unsettled)
-	open.Unsettled = all[:min(len(all), mostRanges)]
+	open.Unsettled = all[:min(len(all), maxRanges)]
 	return c.send(nil, now, open)
 }
 
@@ -99,11 +99,11 @@ func (c *Client) Lost() {
 		c.unsettled[id] = at // not submitted again yet
 	}
 	clear(c.settled)
-	if len(c.unsettled) > mostUnsettled {
+	if len(c.unsettled) > maxUnsettled {
 		clear(c.unsettled)
 	}
-	if c.told.lost(); len(c.flights) > 0 && !c.progress {
-		c.told = told{} // tell all names again next time, since the receiver may lack some of them
+	if c.announced.lost(); len(c.flights) > 0 && !c.progress {
+		c.announced = announced{} // tell all names again next time, since the receiver may lack some of them
 	}
 	c.flights, c.progress = nil, false
 	c.state = offline
@@ -225,7 +225,7 @@ func (c *Client) open(m *Opened) []Effect {
 	}
 	c.state, c.window = opened, int(m.Window)
 	if !m.Resumed {
-		c.told = told{}
+		c.announced = announced{}
 	}
 	for id, at := range c.unsettled {
 		if within(m.Settled, id) {
@@ -245,7 +245,8 @@ func closed(m *Close) error {
 	return e
 }
 
-// ClosedError is the error if the receiver has closed the connection. It is an uplink.Later.
+// ClosedError is the error if the receiver has closed the connection. It is an
+// uplink.RetryAfterError.
 type ClosedError struct {
 	Reason  Reason
 	Text    string
@@ -259,5 +260,5 @@ func (e *ClosedError) Error() string {
 	return fmt.Sprintf("closed by the receiver: %s: %s", e.Reason, e.Text)
 }
 
-// RetryAfter implements uplink.Later.
+// RetryAfter implements uplink.RetryAfterError.
 func (e *ClosedError) RetryAfter() int { return e.Seconds }

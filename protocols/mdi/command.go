@@ -11,11 +11,11 @@ type commands struct {
 	order   []uint32           // of the answered commands, oldest first
 }
 
-// mostAnswers is how many answers are remembered, for repeated commands.
-const mostAnswers = 256
+// maxAnswers is how many answers are remembered, for repeated commands.
+const maxAnswers = 256
 
-// mostRunning is how many commands may run at once.
-const mostRunning = 64
+// maxRunning is how many commands may run at once.
+const maxRunning = 64
 
 func (c *Client) command(now time.Time, m *Command) []Effect {
 	answer, known := c.commands.answers[m.ID]
@@ -29,8 +29,8 @@ func (c *Client) command(now time.Time, m *Command) []Effect {
 		c.commands.answers = map[uint32]*Answer{}
 	}
 	c.commands.answers[m.ID] = nil
-	if len(c.commands.answers)-len(c.commands.order) > mostRunning {
-		return c.Answer(now, m.ID, nil, fmt.Errorf("%d commands are running", mostRunning))
+	if len(c.commands.answers)-len(c.commands.order) > maxRunning {
+		return c.Answer(now, m.ID, nil, fmt.Errorf("%d commands are running", maxRunning))
 	}
 	return []Effect{Run{m}}
 }
@@ -40,8 +40,8 @@ func (c *Client) Answer(now time.Time, id uint32, payload []byte, err error) []E
 	if had, known := c.commands.answers[id]; !known || had != nil {
 		return nil
 	}
-	if err == nil && len(payload) > mostOctets {
-		err = fmt.Errorf("the command was carried out, but its answer has %d octets: more than %d", len(payload), mostOctets)
+	if err == nil && len(payload) > maxOctets {
+		err = fmt.Errorf("the command was carried out, but its answer has %d octets: more than %d", len(payload), maxOctets)
 	}
 	a := &Answer{ID: id, Payload: payload}
 	if err != nil {
@@ -49,7 +49,7 @@ func (c *Client) Answer(now time.Time, id uint32, payload []byte, err error) []E
 	}
 	c.commands.answers[id] = a
 	c.commands.order = append(c.commands.order, id)
-	if len(c.commands.order) > mostAnswers {
+	if len(c.commands.order) > maxAnswers {
 		delete(c.commands.answers, c.commands.order[0])
 		c.commands.order = c.commands.order[1:]
 	}

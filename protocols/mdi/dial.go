@@ -36,7 +36,7 @@ func (t Target) String() string {
 var probes = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
 
 // Dial connects to a receiver and opens or resumes the session.
-func (s *Session) Dial(ctx context.Context, t Target, hear uplink.Hear) (uplink.Sender, error) {
+func (s *Session) Dial(ctx context.Context, t Target, hear uplink.Callbacks) (uplink.Sender, error) {
 	conn, host, err := t.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (s *Session) Dial(ctx context.Context, t Target, hear uplink.Hear) (uplink.
 	return s.open(ctx, t, &metered{secured, m}, hear)
 }
 
-func (s *Session) open(ctx context.Context, t Target, conn net.Conn, hear uplink.Hear) (uplink.Sender, error) {
+func (s *Session) open(ctx context.Context, t Target, conn net.Conn, hear uplink.Callbacks) (uplink.Sender, error) {
 	x, err := s.Open(ctx, conn, hear)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t, err)

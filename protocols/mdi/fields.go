@@ -47,15 +47,15 @@ func (n *fieldNumbers) number(track string, f record.Field) uint32 {
 		n.tracks[track] = t
 	}
 	key := ownField{id: f.ID}
-	if f.ID > mostFieldID {
+	if f.ID > maxFieldID {
 		key.name = f.Name // different names may hash to the same number
 	}
 	number, known := t.given[key]
 	if known {
 		return number
 	}
-	if number = f.ID; number > mostFieldID || t.taken[number] {
-		for number = mostFieldID; t.taken[number]; number-- {
+	if number = f.ID; number > maxFieldID || t.taken[number] {
+		for number = maxFieldID; t.taken[number]; number-- {
 			if number == 0 {
 				return f.ID // no number is free
 			}

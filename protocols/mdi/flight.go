@@ -52,11 +52,11 @@ func (c *Client) Submit(now time.Time, key int, batch []record.Record) []Effect 
 	for some := range fewBoots(rest) {
 		all = append(all, c.names(now, some)...)
 		if f.told == 0 {
-			f.told = c.told.count
+			f.told = c.announced.count
 		}
 		all = c.batches(all, now, f, some)
 	}
-	f.last = c.told.count
+	f.last = c.announced.count
 	if c.state != opened {
 		return all
 	}
@@ -72,7 +72,7 @@ func (c *Client) batches(all []Effect, now time.Time, f *flight, records []recor
 	if len(records) == 0 {
 		return all
 	}
-	b, err := Encode(Pack(records, c.told.boot))
+	b, err := Encode(Pack(records, c.announced.bootIndex))
 	switch {
 	case err == nil:
 		c.said = now
@@ -93,7 +93,7 @@ func fewBoots(records []record.Record) iter.Seq[[]record.Record] {
 		boots := map[string]bool{}
 		from := 0
 		for i, r := range records {
-			if boots[r.Boot] = true; len(boots) > mostIndexed {
+			if boots[r.Boot] = true; len(boots) > maxIndexed {
 				if !yield(records[from:i]) {
 					return
 				}
@@ -106,8 +106,8 @@ func fewBoots(records []record.Record) iter.Seq[[]record.Record] {
 	}
 }
 
-// mostIndexed is the number of boots one batch may refer to: there are 256 numbers.
-const mostIndexed = 256
+// maxIndexed is the number of boots one batch may refer to: there are 256 numbers.
+const maxIndexed = 256
 
 func (c *Client) acknowledge(m *Acknowledge) []Effect {
 	var all []Effect
@@ -128,10 +128,10 @@ func (c *Client) acknowledge(m *Acknowledge) []Effect {
 		}
 		if len(f.waiting) < before {
 			c.progress = true
-			c.told.confirm(f.told) // it came after the names on the same connection
+			c.announced.confirm(f.told) // it came after the names on the same connection
 		}
 		if len(f.waiting) == 0 {
-			c.told.confirm(f.last)
+			c.announced.confirm(f.last)
 			all = append(all, f.settled())
 			continue
 		}

@@ -35,8 +35,8 @@ type line struct {
 }
 
 const (
-	mostWaiting = 8 << 20 // octets waiting to be written
-	parting     = 2 * time.Second
+	maxWaiting = 8 << 20 // octets waiting to be written
+	parting    = 2 * time.Second
 )
 
 func newLine(conn net.Conn, limit time.Duration) *line {
@@ -46,13 +46,13 @@ func newLine(conn net.Conn, limit time.Duration) *line {
 // send queues a message.
 func (l *line) send(message []byte) {
 	l.mu.Lock()
-	full := len(l.out)+len(message) > mostWaiting
+	full := len(l.out)+len(message) > maxWaiting
 	if !full && !l.last {
 		l.out = frame(l.out, message)
 	}
 	l.mu.Unlock()
 	if full {
-		l.end(fmt.Errorf("%d octets are waiting to be written", mostWaiting))
+		l.end(fmt.Errorf("%d octets are waiting to be written", maxWaiting))
 	}
 	l.rouse()
 }

@@ -79,7 +79,7 @@ func (s *sequences) put(first, last uint64) {
 		first, last = min(first, s.parts[j].first), max(last, s.parts[j].last)
 	}
 	s.parts = slices.Replace(s.parts, i, j, span{first, last})
-	if len(s.parts) > mostParts {
-		s.parts = slices.Delete(s.parts, 0, len(s.parts)-mostParts)
+	if len(s.parts) > maxParts {
+		s.parts = slices.Delete(s.parts, 0, len(s.parts)-maxParts)
 	}
 }

@@ -248,7 +248,7 @@ func (m *Track) code(c *coder) {
 func (c *coder) field(f *Field) {
 	unit := f.Unit != ""
 	c.bool(&unit)
-	between(c, &f.ID, 0, mostFieldID)
+	between(c, &f.ID, 0, maxFieldID)
 	c.text(&f.Name)
 	c.optional(&f.Unit, unit)
 }
@@ -261,7 +261,7 @@ func (m *Boot) code(c *coder) {
 }
 
 func ranges(c *coder, all *[]Range) {
-	list(c, all, 0, mostRanges, func(c *coder, r *Range) {
+	list(c, all, 0, maxRanges, func(c *coder, r *Range) {
 		between(c, &r.Track, 0, 1<<32-1)
 		c.natural(&r.First)
 		between(c, &r.More, 0, 65535)

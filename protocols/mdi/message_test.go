@@ -99,14 +99,14 @@ func zeros(n int) string { return string(bytes.Repeat([]byte{'0'}, n)) }
 func TestTooMuch(t *testing.T) {
 	row := Row{Step: Even}
 	for name, m := range map[string]Message{
-		"a long text":   &Boot{0, string(make([]byte, mostOctets+1))},
+		"a long text":   &Boot{0, string(make([]byte, maxOctets+1))},
 		"a long batch":  &Batch{Blocks: make([]Block, 256)},
 		"no block":      &Batch{},
 		"many cells":    &Batch{Blocks: []Block{{Columns: make([]Column, 600), Rows: make([]Row, 200)}}},
 		"many rows":     &Batch{Blocks: []Block{{Rows: make([]Row, 255)}, {Rows: make([]Row, 255)}, {Rows: make([]Row, 255)}, {Rows: make([]Row, 255)}, {Rows: []Row{row, row, row, row, row}}}},
-		"many octets":   &Track{Fields: []Field{{Name: string(make([]byte, mostOctets))}, {Name: string(make([]byte, mostOctets))}, {Name: string(make([]byte, mostOctets))}, {Name: string(make([]byte, mostOctets))}, {Name: string(make([]byte, mostOctets))}}},
+		"many octets":   &Track{Fields: []Field{{Name: string(make([]byte, maxOctets))}, {Name: string(make([]byte, maxOctets))}, {Name: string(make([]byte, maxOctets))}, {Name: string(make([]byte, maxOctets))}, {Name: string(make([]byte, maxOctets))}}},
 		"no UTF-8":      &Boot{0, "\xff"},
-		"a large field": &Track{Fields: []Field{{ID: mostFieldID + 1}}},
+		"a large field": &Track{Fields: []Field{{ID: maxFieldID + 1}}},
 	} {
 		if b, err := Encode(m); err == nil {
 			t.Errorf("%s: %d octets", name, len(b))

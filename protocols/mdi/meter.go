@@ -26,8 +26,8 @@ func (m *Meter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the connection like uplink.Part.
-func (m *Meter) Close() error { return uplink.Part(m.Conn) }
+// Close closes the connection like uplink.CloseDiscard.
+func (m *Meter) Close() error { return uplink.CloseDiscard(m.Conn) }
 
 // CloseWrite closes the sending direction, if the connection supports it.
 func (m *Meter) CloseWrite() error {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// mostMantissa is the largest integer up to which a double is exact.
-const mostMantissa = 1 << 53
+// maxMantissa is the largest integer up to which a double is exact.
+const maxMantissa = 1 << 53
 
 // decimal returns a number as m times 10^e with the fewest digits that identify it in single or
 // double precision. ok is false for numbers that need too many digits.
@@ -77,13 +77,13 @@ func (c Column) round(f float64) (int64, bool) {
 	if c.Scale < 0 {
 		r = math.Round(f * math.Pow10(-int(c.Scale)))
 	}
-	return int64(r), math.Abs(r) <= mostMantissa
+	return int64(r), math.Abs(r) <= maxMantissa
 }
 
 // formOf returns the form in which most of the values have a mantissa.
 func formOf(values []any) (Form, int8) {
 	var count [Single + 1]int
-	least := [...]int{Decimal: mostScale, Single: mostScale}
+	least := [...]int{Decimal: maxScale, Single: maxScale}
 	note := func(f Form, e int) { count[f], least[f] = count[f]+1, min(least[f], e) }
 	for _, v := range values {
 		switch x := v.(type) {
@@ -92,11 +92,11 @@ func formOf(values []any) (Form, int8) {
 		case uint64:
 			count[Unsigned]++
 		case float64:
-			if _, e, ok := decimal(x, 64); ok && e >= leastScale {
+			if _, e, ok := decimal(x, 64); ok && e >= minScale {
 				note(Decimal, e)
 			}
 			if float64(float32(x)) == x {
-				if _, e, ok := decimal(x, 32); ok && e >= leastScale {
+				if _, e, ok := decimal(x, 32); ok && e >= minScale {
 					note(Single, e)
 				}
 			}

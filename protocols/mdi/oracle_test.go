@@ -124,7 +124,7 @@ var messages = rapid.Custom(func(t *rapid.T) Message {
 		return &Keepalive{rapid.Bool().Draw(t, "answer")}
 	case 4:
 		return &Track{rapid.Uint32().Draw(t, "number"), texts.Draw(t, "name"), rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Field {
-			return Field{rapid.Uint16Range(0, mostFieldID).Draw(t, "id"), texts.Draw(t, "name"), texts.Draw(t, "unit")}
+			return Field{rapid.Uint16Range(0, maxFieldID).Draw(t, "id"), texts.Draw(t, "name"), texts.Draw(t, "unit")}
 		}), 0, 20).Draw(t, "fields")}
 	case 5:
 		return &Boot{rapid.Uint8().Draw(t, "index"), texts.Draw(t, "id")}
@@ -177,7 +177,7 @@ func TestOracleReadsTheSameValues(t *testing.T) {
 		"open":   &Open{1, "site-17", SessionID{1, 2, 3, 4, 5, 6, 7, 8}, 60, []Range{{7, 1 << 40, 99}, {1<<32 - 1, 1<<64 - 1, 0}}},
 		"opened": &Opened{1, true, 8, []Range{{0, 0, 65535}}},
 		"close":  &Close{Busy, "wait", &seconds},
-		"track":  &Track{7, "tracks/meter", []Field{{1, "voltage", "V"}, {mostFieldID, "state", ""}}},
+		"track":  &Track{7, "tracks/meter", []Field{{1, "voltage", "V"}, {maxFieldID, "state", ""}}},
 		"batch": &Batch{1 << 31, 999, []Block{{
 			Track: 7, Sequence: 1 << 63, Boot: 3, Trusted: true, Uptime: -1,
 			Columns: []Column{{1, Decimal, -1}, {2, Single, 16}, {3, Signed, 0}, {4, Other, 0}, {5, Unsigned, 0}},

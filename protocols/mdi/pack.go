@@ -13,26 +13,26 @@ import (
 // milliseconds.
 const driftless = 2 // milliseconds
 
-// mostName is the longest name that is sent, in octets.
-const mostName = 255
+// maxName is the longest name that is sent, in octets.
+const maxName = 255
 
 // fits returns why a record can never be sent; nil if it can.
 func fits(r record.Record) error {
-	if len(r.Fields) > mostColumns {
-		return fmt.Errorf("%d fields: more than %d", len(r.Fields), mostColumns)
+	if len(r.Fields) > maxColumns {
+		return fmt.Errorf("%d fields: more than %d", len(r.Fields), maxColumns)
 	}
-	if len(valid(r.Track)) > mostName || len(valid(r.Boot)) > mostName {
-		return fmt.Errorf("its track or boot has a name of more than %d octets", mostName)
+	if len(valid(r.Track)) > maxName || len(valid(r.Boot)) > maxName {
+		return fmt.Errorf("its track or boot has a name of more than %d octets", maxName)
 	}
 	ids := make(map[uint32]bool, len(r.Fields))
 	for _, f := range r.Fields {
 		switch {
-		case f.ID > mostFieldID:
-			return fmt.Errorf("field %s has number %d: more than %d", f.Name, f.ID, mostFieldID)
+		case f.ID > maxFieldID:
+			return fmt.Errorf("field %s has number %d: more than %d", f.Name, f.ID, maxFieldID)
 		case ids[f.ID]:
 			return fmt.Errorf("two fields have number %d, one of them is %s", f.ID, f.Name)
-		case len(valid(f.Name)) > mostName || len(valid(f.Unit)) > mostName:
-			return fmt.Errorf("the name or unit of field %d has more than %d octets", f.ID, mostName)
+		case len(valid(f.Name)) > maxName || len(valid(f.Unit)) > maxName:
+			return fmt.Errorf("the name or unit of field %d has more than %d octets", f.ID, maxName)
 		}
 		ids[f.ID] = true
 		switch f.Value.(type) {
@@ -92,7 +92,7 @@ func (p *packer) begin(r record.Record, base int64, boot uint8) {
 // takes reports whether a record can be the next row.
 func (p *packer) takes(r record.Record) bool {
 	last := p.records[len(p.records)-1]
-	if r.Boot != last.Boot || r.Trusted != last.Trusted || len(p.records) == mostOfBlock ||
+	if r.Boot != last.Boot || r.Trusted != last.Trusted || len(p.records) == maxOfBlock ||
 		r.Sequence <= last.Sequence || r.Sequence-last.Sequence > 1<<16 {
 		return false
 	}
@@ -106,7 +106,7 @@ func (p *packer) takes(r record.Record) bool {
 			added++
 		}
 	}
-	return len(p.fields)+added <= mostColumns
+	return len(p.fields)+added <= maxColumns
 }
 
 func (p *packer) row(r record.Record) {

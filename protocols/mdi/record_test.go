@@ -31,7 +31,7 @@ var numbers = rapid.OneOf(
 )
 
 var fields = rapid.Custom(func(t *rapid.T) record.Field {
-	id := rapid.OneOf(rapid.Uint32Range(1, 6), rapid.Uint32Range(0, mostFieldID)).Draw(t, "id")
+	id := rapid.OneOf(rapid.Uint32Range(1, 6), rapid.Uint32Range(0, maxFieldID)).Draw(t, "id")
 	f := record.Field{Name: fmt.Sprint("field-", id), ID: id, Unit: []string{"", "kW"}[id%2], Value: numbers.Draw(t, "value")}
 	if rapid.IntRange(0, 4).Draw(t, "quality") == 0 {
 		f.Quality = rapid.SampledFrom([]string{"stale", "bad", "estimated", ""}).Draw(t, "word")
@@ -170,19 +170,19 @@ func TestNumbersAreShort(t *testing.T) {
 // two hashes are equal.
 func TestFieldNumbers(t *testing.T) {
 	var n fieldNumbers
-	r := record.Record{Track: "tracks/a", Fields: []record.Field{{Name: "a", ID: 1}, {Name: "b", ID: 1 << 31}, {Name: "c", ID: 1 << 31}, {Name: "d", ID: mostFieldID}}}
+	r := record.Record{Track: "tracks/a", Fields: []record.Field{{Name: "a", ID: 1}, {Name: "b", ID: 1 << 31}, {Name: "c", ID: 1 << 31}, {Name: "d", ID: maxFieldID}}}
 	var got []uint32
 	for _, f := range n.of(r) {
 		got = append(got, f.ID)
 	}
-	if want := []uint32{1, mostFieldID, mostFieldID - 1, mostFieldID - 2}; !slices.Equal(got, want) {
+	if want := []uint32{1, maxFieldID, maxFieldID - 1, maxFieldID - 2}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	if r.Fields[1].ID != 1<<31 {
 		t.Error("the record itself was changed")
 	}
 	r.Fields = r.Fields[2:]
-	if again := n.of(r); again[0].ID != mostFieldID-1 || fits(record.Record{Fields: again}) != nil {
+	if again := n.of(r); again[0].ID != maxFieldID-1 || fits(record.Record{Fields: again}) != nil {
 		t.Errorf("%v", again)
 	}
 }

@@ -13,10 +13,10 @@ type sequences struct{ parts []span }
 
 type span struct{ first, last uint64 }
 
-// mostParts is the number of ranges in a set. Beyond that the lowest are forgotten. If their
+// maxParts is the number of ranges in a set. Beyond that the lowest are forgotten. If their
 // records came again they would be accepted again, which is better than taking a record for a
 // duplicate that never arrived.
-const mostParts = 1024
+const maxParts = 1024
 
 // at returns the first range that ends at n or later.
 func (s *sequences) at(n uint64) int {
@@ -46,8 +46,8 @@ func (s *sequences) add(n uint64) {
 	default:
 		s.parts = slices.Insert(s.parts, i, span{n, n})
 	}
-	if len(s.parts) > mostParts {
-		s.parts = slices.Delete(s.parts, 0, len(s.parts)-mostParts)
+	if len(s.parts) > maxParts {
+		s.parts = slices.Delete(s.parts, 0, len(s.parts)-maxParts)
 	}
 }
 
@@ -73,7 +73,7 @@ type seenBoot struct {
 }
 
 const (
-	mostBoots = 8
+	maxBoots = 8
 	// slack is how much uptimes of one boot may deviate: they are rounded in transit.
 	slack = 10 * time.Millisecond
 )
@@ -119,6 +119,6 @@ func (g *gateway) boot(r record.Record, create bool) *seenBoot {
 	}
 	b := &seenBoot{id: r.Boot}
 	t.boots = append(t.boots, b)
-	t.boots = t.boots[max(0, len(t.boots)-mostBoots):]
+	t.boots = t.boots[max(0, len(t.boots)-maxBoots):]
 	return b
 }

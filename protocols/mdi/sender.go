@@ -33,7 +33,7 @@ func NewSession(cfg ClientConfig) *Session {
 type sender struct {
 	s      *Session
 	line   *line
-	hear   uplink.Hear
+	hear   uplink.Callbacks
 	kick   chan struct{}
 	ready  chan struct{} // closed when records may be sent
 	opened bool
@@ -44,7 +44,7 @@ type sender struct {
 
 // Open opens or resumes the session over a connection, which it takes over. It returns when records
 // may be sent.
-func (s *Session) Open(ctx context.Context, conn net.Conn, hear uplink.Hear) (uplink.Sender, error) {
+func (s *Session) Open(ctx context.Context, conn net.Conn, hear uplink.Callbacks) (uplink.Sender, error) {
 	x := &sender{s: s, line: newLine(conn, s.patience), hear: hear, kick: make(chan struct{}, 1), ready: make(chan struct{}), sends: map[int]chan Settled{}}
 	s.mu.Lock()
 	if old := s.sender; old != nil { // the caller has given it up
@@ -67,7 +67,7 @@ func (s *Session) Open(ctx context.Context, conn net.Conn, hear uplink.Hear) (up
 		x.hush()
 		x.line.end(ctx.Err())
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, &uplink.Late{What: "it accepts the connection but does not open the session: is it an MDI receiver?"}
+			return nil, &uplink.DeadlineError{What: "it accepts the connection but does not open the session: is it an MDI receiver?"}
 		}
 		return nil, fmt.Errorf("no answer to opening the session: %w", ctx.Err())
 	}
@@ -198,7 +198,7 @@ func outcome(s Settled) error {
 	if len(s.Refused) == 0 {
 		return nil
 	}
-	return &uplink.Rejected{Records: s.Refused, Taken: true}
+	return &uplink.RejectedError{Records: s.Refused, Taken: true}
 }
 
 func (x *sender) lost() error {

@@ -45,9 +45,9 @@ type session struct {
 }
 
 const (
-	mostSessions  = 4       // remembered per gateway
-	mostGateways  = 1 << 16 // per receiver
-	mostCommands  = 64      // unanswered, per session
+	maxSessions   = 4       // remembered per gateway
+	maxGateways   = 1 << 16 // per receiver
+	maxCommands   = 64      // unanswered, per session
 	busySeconds   = 10      // until a gateway may try again
 	lateKeepalive = 3       // intervals of silence after which a gateway counts as gone
 	// firstKeepalive is the interval until the gateway has sent its own.
@@ -189,7 +189,7 @@ func (s *ServerConn) open(m *Open) []Effect {
 		}
 	}
 	g := s.r.gateways[m.Gateway]
-	if g == nil && len(s.r.gateways) == mostGateways {
+	if g == nil && len(s.r.gateways) == maxGateways {
 		return s.End(Busy, "too many gateways are connected")
 	}
 	if g == nil {
@@ -227,7 +227,7 @@ func (g *gateway) session(id SessionID) (*session, bool) {
 	}
 	fresh := &session{id: id, arrived: map[uint32]*sequences{}, commands: map[uint32]*Command{}}
 	g.sessions = append(g.sessions, fresh)
-	g.sessions = g.sessions[max(0, len(g.sessions)-mostSessions):]
+	g.sessions = g.sessions[max(0, len(g.sessions)-maxSessions):]
 	return fresh, false
 }
 
@@ -241,7 +241,7 @@ func (s *session) known(asked []Range) []Range {
 			}
 		}
 	}
-	return all[:min(len(all), mostRanges)]
+	return all[:min(len(all), maxRanges)]
 }
 
 // batch accepts the new records and acknowledges all.
@@ -250,8 +250,8 @@ func (s *ServerConn) batch(m *Batch) []Effect {
 	if err != nil {
 		return s.End(Failed, err.Error())
 	}
-	if len(s.gateway.seen) > mostTracks {
-		return s.End(Failed, fmt.Sprintf("more than %d tracks", mostTracks))
+	if len(s.gateway.seen) > maxTracks {
+		return s.End(Failed, fmt.Sprintf("more than %d tracks", maxTracks))
 	}
 	var all []Effect
 	var fresh []record.Record
@@ -316,7 +316,7 @@ func acknowledged(m *Acknowledge) []Effect {
 	const most = 50 // refusals with the longest reasons
 	var all []Effect
 	for len(m.Settled) > 0 || len(m.Refused) > 0 {
-		settled, refused := min(len(m.Settled), mostRanges), min(len(m.Refused), most)
+		settled, refused := min(len(m.Settled), maxRanges), min(len(m.Refused), most)
 		all = append(all, encoded(&Acknowledge{m.Settled[:settled], m.Refused[:refused]}))
 		m.Settled, m.Refused = m.Settled[settled:], m.Refused[refused:]
 	}
@@ -328,8 +328,8 @@ func (s *ServerConn) Command(actor, method string, payload []byte) (id uint32, e
 	switch {
 	case s.over || s.gateway == nil:
 		return 0, nil, errors.New("the gateway is not connected")
-	case len(s.session.commands) >= mostCommands:
-		return 0, nil, fmt.Errorf("%d commands are waiting for their answers", mostCommands)
+	case len(s.session.commands) >= maxCommands:
+		return 0, nil, fmt.Errorf("%d commands are waiting for their answers", maxCommands)
 	}
 	m := &Command{s.session.next, actor, method, payload}
 	b, err := Encode(m)

@@ -14,7 +14,7 @@ func TestServiceByDNS(t *testing.T) {
 	_, receiver, _ := net.SplitHostPort(e.address)
 	const name = "_mdi._tcp.example.com"
 	r := srvtest.Run(t, name, "1", receiver)
-	x, err := newSession(patience).Dial(soon(t), Target{Service: name, Resolver: r}, uplink.Hear{})
+	x, err := newSession(patience).Dial(soon(t), Target{Service: name, Resolver: r}, uplink.Callbacks{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ type sinkConn struct {
 }
 
 const (
-	mostConns     = 4096
+	maxConns      = 4096
 	handshakeTime = 10 * time.Second
 	writeTime     = 30 * time.Second
 )
@@ -133,7 +133,7 @@ func (s *Sink) serve(conn net.Conn) {
 	}
 	c := &sinkConn{sink: s, line: newLine(conn, writeTime), kick: make(chan struct{}, 1)}
 	s.mu.Lock()
-	if s.closed || len(s.conns) >= mostConns {
+	if s.closed || len(s.conns) >= maxConns {
 		s.mu.Unlock()
 		return
 	}

@@ -120,14 +120,14 @@ func TestRecordsAreTakenAndRefused(t *testing.T) {
 			}
 			return ""
 		}
-		x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Hear{})
+		x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Callbacks{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		all := meterRecords(5)
-		all[1].Fields = append(all[1].Fields, record.Field{ID: 1 << 20, Name: strings.Repeat("x", mostName+1)})
+		all[1].Fields = append(all[1].Fields, record.Field{ID: 1 << 20, Name: strings.Repeat("x", maxName+1)})
 		err = x.Send(soon(t), all)
-		var rejected *uplink.Rejected
+		var rejected *uplink.RejectedError
 		if !errors.As(err, &rejected) || !rejected.Taken || len(rejected.Records) != 2 || rejected.Records[0].Index != 1 ||
 			rejected.Records[1] != (uplink.Refusal{Index: 3, Why: "it has a bad taste"}) {
 			t.Fatalf("%+v", err)
@@ -151,7 +151,7 @@ func TestManyBootsAndTracks(t *testing.T) {
 	e := newEnd(t, nil, false)
 	var boots []string
 	e.refuse = func(r record.Record) string { boots = append(boots, r.Track+r.Boot); return "" }
-	x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Hear{})
+	x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Callbacks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestCommands(t *testing.T) {
 		t.Error("a command for who is not there")
 	}
 	heard := make(chan uplink.Command, 1)
-	x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Hear{Command: func(c uplink.Command) { heard <- c }})
+	x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Callbacks{Command: func(c uplink.Command) { heard <- c }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestCommands(t *testing.T) {
 // A command that no handler accepts is answered.
 func TestNoCommands(t *testing.T) {
 	e := newEnd(t, nil, false)
-	x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Hear{})
+	x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Callbacks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func deliver(t *testing.T, e *end, s *Session, around func(n int, c net.Conn) ne
 			n := tries
 			tries++
 			var err error
-			if x, err = s.Open(soon(t), e.dialled(t, func(c net.Conn) net.Conn { return around(n, c) }), uplink.Hear{}); err != nil {
+			if x, err = s.Open(soon(t), e.dialled(t, func(c net.Conn) net.Conn { return around(n, c) }), uplink.Callbacks{}); err != nil {
 				x = nil
 				continue
 			}
@@ -375,7 +375,7 @@ func (s slowly) Accept() (net.Conn, error) {
 func TestIdle(t *testing.T) {
 	e := newEnd(t, nil, false)
 	lost := make(chan error, 1)
-	x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Hear{Lost: func(err error) { lost <- err }})
+	x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Callbacks{Lost: func(err error) { lost <- err }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +394,7 @@ func TestIdle(t *testing.T) {
 func TestDuplicateResume(t *testing.T) {
 	e := newEnd(t, nil, false)
 	lost := make(chan error, 2)
-	hear := uplink.Hear{Lost: func(err error) { lost <- err }}
+	hear := uplink.Callbacks{Lost: func(err error) { lost <- err }}
 	one, two := newSession(patience), newSession(patience)
 	a, err := one.Open(soon(t), e.dialled(t, nil), hear)
 	if err != nil {
@@ -404,7 +404,7 @@ func TestDuplicateResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A restarted process, or a copy of the gateway.
-	b, err := two.Open(soon(t), e.dialled(t, nil), uplink.Hear{})
+	b, err := two.Open(soon(t), e.dialled(t, nil), uplink.Callbacks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -420,7 +420,7 @@ func TestDuplicateResume(t *testing.T) {
 	}
 	e.has(t, 5)
 	// The same session twice at once: the last one stays.
-	c, err := two.Open(soon(t), e.dialled(t, nil), uplink.Hear{})
+	c, err := two.Open(soon(t), e.dialled(t, nil), uplink.Callbacks{})
 	if err != nil {
 		t.Fatal(err)
 	}

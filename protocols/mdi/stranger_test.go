@@ -24,7 +24,7 @@ func TestWhoAnswersInstead(t *testing.T) {
 			limit = 100 * time.Millisecond
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		_, err := newSession(patience).Dial(ctx, Target{Address: c.at}, uplink.Hear{})
+		_, err := newSession(patience).Dial(ctx, Target{Address: c.at}, uplink.Callbacks{})
 		if cancel(); err == nil || !strings.Contains(err.Error(), "tcp://"+c.at+": ") || !strings.Contains(err.Error(), c.want) || errors.Is(err, context.DeadlineExceeded) != (name == "nobody") {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -81,7 +81,7 @@ func TestTLS(t *testing.T) {
 			if c.client.PrivateKey != nil {
 				own.Certificates = []tls.Certificate{c.client}
 			}
-			x, err := newSession(patience).Dial(soon(t), Target{Address: e.address, TLS: own}, uplink.Hear{})
+			x, err := newSession(patience).Dial(soon(t), Target{Address: e.address, TLS: own}, uplink.Callbacks{})
 			if c.why != "" {
 				if err == nil || !strings.Contains(err.Error(), c.why) {
 					t.Fatalf("%v", err)
@@ -105,10 +105,10 @@ func TestTLS(t *testing.T) {
 
 func TestNobodyThere(t *testing.T) {
 	s := newSession(patience)
-	if _, err := s.Dial(soon(t), Target{Address: "127.0.0.1:1"}, uplink.Hear{}); err == nil {
+	if _, err := s.Dial(soon(t), Target{Address: "127.0.0.1:1"}, uplink.Callbacks{}); err == nil {
 		t.Error("a connection to nobody")
 	}
-	_, err := s.Dial(soon(t), Target{Service: "_mdi._tcp.example.com", Resolver: srv.Resolver{File: "testdata/none"}}, uplink.Hear{})
+	_, err := s.Dial(soon(t), Target{Service: "_mdi._tcp.example.com", Resolver: srv.Resolver{File: "testdata/none"}}, uplink.Callbacks{})
 	if !errors.Is(err, srv.ErrNoNameserver) {
 		t.Errorf("%v", err)
 	}

@@ -21,8 +21,8 @@ type trackNames struct {
 	fields map[uint16]Field
 }
 
-// mostTracks is how many tracks a session may name.
-const mostTracks = 4096
+// maxTracks is how many tracks a session may name.
+const maxTracks = 4096
 
 // Track handles a message that names a track and fields of it.
 func (n *Names) Track(m *Track) error {
@@ -31,8 +31,8 @@ func (n *Names) Track(m *Track) error {
 	}
 	t, known := n.tracks[m.Number]
 	if !known {
-		if len(n.tracks) == mostTracks {
-			return fmt.Errorf("more than %d tracks", mostTracks)
+		if len(n.tracks) == maxTracks {
+			return fmt.Errorf("more than %d tracks", maxTracks)
 		}
 		t = &trackNames{fields: map[uint16]Field{}}
 		n.tracks[m.Number] = t
@@ -91,7 +91,7 @@ func (n *Names) block(b *Block, base int64) ([]record.Record, error) {
 		case Plain, Far:
 			step = r.Later
 		}
-		if now += step; now < -mostTime || now > mostTime {
+		if now += step; now < -maxTime || now > maxTime {
 			return nil, errors.New("an impossible time")
 		}
 		rows[i] = record.Record{
@@ -101,7 +101,7 @@ func (n *Names) block(b *Block, base int64) ([]record.Record, error) {
 	}
 	for i := range rows {
 		up := b.Uptime + rows[i].Time.UnixMilli() - rows[0].Time.UnixMilli()
-		if up < -mostTime || up > mostTime {
+		if up < -maxTime || up > maxTime {
 			return nil, errors.New("an impossible uptime")
 		}
 		rows[i].Uptime = time.Duration(up) * time.Millisecond
@@ -126,8 +126,8 @@ func (n *Names) block(b *Block, base int64) ([]record.Record, error) {
 	return rows, nil
 }
 
-// mostTime is 250 years in milliseconds, within the range of a duration.
-const mostTime = 250 * 365 * 24 * 3600 * 1000
+// maxTime is 250 years in milliseconds, within the range of a duration.
+const maxTime = 250 * 365 * 24 * 3600 * 1000
 
 // column adds a field to the rows and returns the cells after its own.
 func column(c Column, f Field, rows []record.Record, cells []Cell) ([]Cell, error) {

@@ -20,8 +20,8 @@ func packagerOf(f Framing) grid.Packager {
 	return grid.NewRTUClientHandler("")
 }
 
-// transport presents the Link that holds a kit to grid-x's client.
-type transport struct{ *kit }
+// transport presents the Link that holds a state to grid-x's client.
+type transport struct{ *transactionState }
 
 // errBroadcast tells Do, through grid-x, which has no notion of broadcasts, that the request was
 // sent and no answer is due.

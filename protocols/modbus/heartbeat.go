@@ -11,7 +11,7 @@ import (
 // alive. Bytes are taken for a heartbeat only before or after a whole frame. Closing the result
 // closes conn.
 func WithoutHeartbeats(conn Conn, f Framing, beats [][]byte) Conn {
-	h := &hearing{Conn: conn, framing: f}
+	h := &heartbeatFilter{Conn: conn, framing: f}
 	for _, b := range beats {
 		if len(b) > 0 {
 			h.beats = append(h.beats, b)
@@ -22,7 +22,7 @@ func WithoutHeartbeats(conn Conn, f Framing, beats [][]byte) Conn {
 	return h
 }
 
-type hearing struct {
+type heartbeatFilter struct {
 	Conn
 	framing Framing
 	beats   [][]byte
@@ -37,12 +37,12 @@ const (
 	longestASCII = 513 // Serial Line V1.02 §2.5.2.2
 )
 
-func (h *hearing) Write(b []byte) (int, error) {
+func (h *heartbeatFilter) Write(b []byte) (int, error) {
 	h.open = false
 	return h.Conn.Write(b)
 }
 
-func (h *hearing) Read(b []byte) (int, error) {
+func (h *heartbeatFilter) Read(b []byte) (int, error) {
 	if h.open && time.Since(h.last) > gap {
 		h.open = false
 	}
@@ -64,7 +64,7 @@ func (h *hearing) Read(b []byte) (int, error) {
 }
 
 // ready returns the number of bytes of buf that may be returned.
-func (h *hearing) ready() int {
+func (h *heartbeatFilter) ready() int {
 	if h.rest == 0 && !h.open && !h.begin() {
 		return 0
 	}
@@ -76,7 +76,7 @@ func (h *hearing) ready() int {
 
 // begin removes heartbeats and determines the size of the frame that follows. It returns false if
 // there is none yet.
-func (h *hearing) begin() bool {
+func (h *heartbeatFilter) begin() bool {
 	for {
 		part := func(beat []byte) bool { return len(h.buf) < len(beat) && bytes.HasPrefix(beat, h.buf) }
 		if len(h.buf) == 0 || slices.ContainsFunc(h.beats, part) {
@@ -95,7 +95,7 @@ func (h *hearing) begin() bool {
 
 // frame returns the size of the frame at the start of buf. more is true if there are too few bytes
 // to determine it; 0 without more means that the size cannot be determined.
-func (h *hearing) frame() (n int, more bool) {
+func (h *heartbeatFilter) frame() (n int, more bool) {
 	b := h.buf
 	switch {
 	case h.framing.ascii():

@@ -56,21 +56,21 @@ type Options struct {
 	Datagrams bool
 	// Tap sees every frame; nil: none. A Tap may be passed from one Link to the next.
 	Tap *Tap
-	// Kits is a pool of the state the Link does not need between two transactions; nil: the Link
-	// keeps its own.
-	Kits *Kits
+	// StatePool is a pool of the state the Link does not need between two transactions; nil: the
+	// Link keeps its own.
+	StatePool *StatePool
 }
 
 // Link carries out one transaction at a time over one connection or port. It is used by one
 // goroutine at a time. The only concurrent call allowed is Close of the Conn, which ends a running
 // Do. The Link never closes, reopens or repeats anything.
 type Link struct {
-	*kit    // nil: no transaction is under way
-	conn    Conn
-	raw     syscall.RawConn // nil if conn has none
-	framing Framing
-	opts    Options
-	char    time.Duration // duration of one character on the wire
+	*transactionState // nil: no transaction is under way
+	conn              Conn
+	raw               syscall.RawConn // nil if conn has none
+	framing           Framing
+	opts              Options
+	char              time.Duration // duration of one character on the wire
 
 	transaction uint16
 	within      <-chan struct{} // the context whose end is already being watched
@@ -144,7 +144,7 @@ func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 	if r.Timeout <= 0 {
 		r.Timeout = l.opts.Timeout
 	}
-	l.equip()
+	l.acquireState()
 	l.request, l.want = r, wantOf(r)
 	for l.transaction++; slices.Contains(l.owed.transactions, l.transaction); {
 		l.transaction++
@@ -156,7 +156,7 @@ func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 	}
 	answer, err := carry(ctx, r)
 	if l.within == nil {
-		l.strip()
+		l.releaseState()
 	}
 	if err == nil {
 		return answer, nil

@@ -17,7 +17,7 @@ type Tap struct {
 	late    map[uint8]uint64
 	written map[uint8]uint64
 	noise   uint64
-	ears    []*Ear
+	readers []*TapReader
 }
 
 // NewTap returns a Tap without listeners.
@@ -164,7 +164,7 @@ func (t *Tap) pass(f Frame) {
 		size = ringSizeTCP
 	}
 	t.ring.keep(f, size)
-	for _, e := range t.ears {
+	for _, e := range t.readers {
 		e.hear(f)
 	}
 }

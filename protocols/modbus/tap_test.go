@@ -15,8 +15,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// heard returns an Ear that receives all frames.
-func heard(tap *Tap) *Ear {
+// heard returns a TapReader that receives all frames.
+func heard(tap *Tap) *TapReader {
 	e, err := tap.Listen(Filter{Unit: -1}, false)
 	if err != nil {
 		panic(err)
@@ -26,7 +26,7 @@ func heard(tap *Tap) *Ear {
 
 // told returns what a tap has shown so far: direction, unit, function, mark and bytes of each
 // frame.
-func told(e *Ear) (lines []string) {
+func told(e *TapReader) (lines []string) {
 	for len(e.frames) > 0 {
 		f := <-e.frames
 		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%c%d/%d %s %x", "!><"[f.Direction], f.Unit, f.Function, f.Mark, f.Bytes)))
@@ -265,15 +265,15 @@ func TestTapOfAPipe(t *testing.T) {
 func TestEarMissesWhatNobodyTakes(t *testing.T) {
 	tap := NewTap()
 	ear := heard(tap)
-	for range earSize + 3 {
+	for range tapReaderSize + 3 {
 		tap.happened(time.Now(), Silent, 1, 3)
 	}
 	if n := ear.Missed(); n != 3 {
 		t.Errorf("missed %d", n)
 	}
 	_, err := ear.Next(context.Background())
-	if ear.Close(); err != nil || len(tap.ears) != 0 || len(tap.Last()) == 0 {
-		t.Error(err, len(tap.ears))
+	if ear.Close(); err != nil || len(tap.readers) != 0 || len(tap.Last()) == 0 {
+		t.Error(err, len(tap.readers))
 	}
 }
 
@@ -312,7 +312,7 @@ func TestListenersHearWhatTheyWant(t *testing.T) {
 
 func TestListenersAreBounded(t *testing.T) {
 	tap := NewTap()
-	for range mostEars {
+	for range maxTapReaders {
 		heard(tap)
 	}
 	if _, err := tap.Listen(Filter{}, false); err == nil {

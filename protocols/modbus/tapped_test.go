@@ -16,7 +16,7 @@ import (
 )
 
 // all returns what an ear has received so far, as direction and mark, and bytes.
-func all(t *testing.T, tap *modbus.Tap, ear *modbus.Ear) (frames []modbus.Frame) {
+func all(t *testing.T, tap *modbus.Tap, ear *modbus.TapReader) (frames []modbus.Frame) {
 	t.Helper()
 	if n := ear.Missed(); n > 0 {
 		t.Fatalf("%d frames were missed", n)

@@ -28,13 +28,13 @@ func (l *Link) send(ctx context.Context, adu []byte) ([]byte, error) {
 // that for its own context; doing it once for many transactions with the same context saves a good
 // part of a transaction with a fast device.
 func (l *Link) Within(ctx context.Context) (leave func()) {
-	l.equip()
+	l.acquireState()
 	stop := l.watch(ctx)
 	l.within = ctx.Done()
 	return func() {
 		l.within = nil
 		stop()
-		l.strip()
+		l.releaseState()
 	}
 }
 

@@ -5,8 +5,8 @@ import "encoding/binary"
 // propertyTopicAlias is the identifier of the property Topic Alias (MQTT 5 §3.3.2.3.4).
 const propertyTopicAlias = 0x23
 
-// mostAliases is the largest number of aliases given to a client, whatever the client accepts.
-const mostAliases = 64
+// maxAliases is the largest number of aliases given to a client, whatever the client accepts.
+const maxAliases = 64
 
 // aliases are the topic aliases of one connection. They are inserted as packets are sent: stored or
 // held messages keep their topic, so that no alias outlives its connection.

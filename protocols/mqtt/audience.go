@@ -27,9 +27,9 @@ type reader struct {
 	ids         []int // of its subscriptions, sorted
 }
 
-// mostTopics is the number of topics cached. When it is reached, all are dropped, so that unused
+// maxTopics is the number of topics cached. When it is reached, all are dropped, so that unused
 // ones do not stay.
-const mostTopics = 4096
+const maxTopics = 4096
 
 func readerOf(id string, sub packets.Subscription) reader {
 	return reader{id, sub.Qos, sub.NoLocal, sub.RetainAsPublished, identifiers(sub)}
@@ -68,7 +68,7 @@ func (a *audience) note(topic string, all []reader, change uint64) {
 	switch {
 	case a.change != change:
 		return
-	case a.known == nil || len(a.known) >= mostTopics:
+	case a.known == nil || len(a.known) >= maxTopics:
 		a.known = make(map[string][]reader)
 	}
 	if slices.EqualFunc(all, a.latest, reader.equal) {

@@ -106,12 +106,12 @@ func TestWhoHearsIsRememberedWhenOthersSubscribe(t *testing.T) {
 
 func TestTopicsNobodySpeaksOnAreForgotten(t *testing.T) {
 	s := start(t, Config{})
-	for i := range 2 * mostTopics {
+	for i := range 2 * maxTopics {
 		s.readers(&packets.Packet{TopicName: fmt.Sprint("a/", i)})
 	}
 	s.audience.mu.Lock()
 	defer s.audience.mu.Unlock()
-	if n := len(s.audience.known); n == 0 || n > mostTopics {
+	if n := len(s.audience.known); n == 0 || n > maxTopics {
 		t.Errorf("%d topics are remembered", n)
 	}
 }

@@ -68,7 +68,7 @@ func (s *Server) shutdown() {
 	s.guard.serving.Wait()
 	s.guard.flushers.Wait()
 	close(s.stop)
-	s.tending.Wait()
+	s.maintaining.Wait()
 	if s.store != nil {
 		if err := s.store.Close(); err != nil {
 			s.cfg.Log.Error("mqtt: the store is not complete", "err", err)

@@ -111,7 +111,7 @@ func (s *Server) introduce(cl *mochi.Client, c *conn, pk *packets.Packet) {
 	p.ReceiveMaximum = 0 // flow handles it: with 0 the library never enters the branch that deadlocks
 	cl.State.Inflight.ResetSendQuota(0)
 	// The library would store its own aliases with a message and send them again.
-	c.alias.most = min(p.TopicAliasMaximum, mostAliases)
+	c.alias.most = min(p.TopicAliasMaximum, maxAliases)
 	p.TopicAliasMaximum = 0
 	cl.State.TopicAliases = s.noAliases
 	// 1.5 times more would overflow the library's uint16.
@@ -121,7 +121,7 @@ func (s *Server) introduce(cl *mochi.Client, c *conn, pk *packets.Packet) {
 	if most := s.cfg.MaxKeepAlive; most > 0 && pk.ProtocolVersion == 5 && (cl.State.Keepalive == 0 || cl.State.Keepalive > most) {
 		cl.State.Keepalive, cl.State.ServerKeepalive = most, true
 	}
-	p.SessionExpiryIntervalFlag = false // the library would use the wall clock: tend does it
+	p.SessionExpiryIntervalFlag = false // the library would use the wall clock: maintain does it
 	cl.Properties.Will.WillDelayInterval = min(cl.Properties.Will.WillDelayInterval, p.SessionExpiryInterval)
 }
 

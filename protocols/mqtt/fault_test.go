@@ -266,7 +266,7 @@ func TestCloseIsBounded(t *testing.T) {
 	if d := time.Since(before); d > patience {
 		t.Errorf("close took %v", d)
 	}
-	if err := s.store.Tend(); !errors.Is(err, os.ErrClosed) {
+	if err := s.store.Maintain(); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("the store of a broker that was left behind: %v, want it closed for the next one", err)
 	}
 	close(release)
@@ -292,7 +292,7 @@ func TestCloseIsBoundedWhileTheDiskHangs(t *testing.T) {
 		s.store.flush()
 	}
 	tended := make(chan error, 1)
-	go func() { tended <- s.store.Tend() }()
+	go func() { tended <- s.store.Maintain() }()
 	<-hanging
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()

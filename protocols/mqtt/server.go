@@ -25,19 +25,19 @@ var errPanicked = errors.New("a packet made the broker panic")
 
 // Server is a running broker. It is safe for concurrent use.
 type Server struct {
-	cfg      Config
-	guard    *listener
-	broker   *mochi.Server
-	hook     *hook
-	stats    counters
-	sessions *ledger
-	store    *store // nil: nothing survives the process
-	tending  sync.WaitGroup
-	stop     chan struct{}
-	kept     kept
-	audience audience
-	wills    wills
-	messages sync.Pool // of *message
+	cfg         Config
+	guard       *listener
+	broker      *mochi.Server
+	hook        *hook
+	stats       counters
+	sessions    *ledger
+	store       *store // nil: nothing survives the process
+	maintaining sync.WaitGroup
+	stop        chan struct{}
+	kept        kept
+	audience    audience
+	wills       wills
+	messages    sync.Pool // of *message
 
 	noAliases mochi.TopicAliases // shared by all clients: the library must keep none
 	places    [16]sync.Mutex     // by client id: serialise the arrival and departure of a client id
@@ -96,10 +96,10 @@ func run(open []*entrance, cfg Config) (*Server, error) {
 	}
 	s.openStore()
 	s.restore()
-	s.tending.Go(s.tend)
+	s.maintaining.Go(s.maintain)
 	// Not Serve: the library's own periodic work copies its client table twice a second, which with
 	// thousands of idle clients is most of the garbage collector's work, and it ends sessions by
-	// the wall clock. tend does what is needed of it.
+	// the wall clock. maintain does what is needed of it.
 	s.broker.Listeners.ServeAll(s.broker.EstablishConnection)
 	return s, nil
 }
@@ -123,9 +123,9 @@ func (s *Server) openStore() {
 	s.store = &store{j}
 }
 
-// tend does the periodic work: it ends expired sessions and retained messages, and writes the store
-// to disk.
-func (s *Server) tend() {
+// maintain does the periodic work: it ends expired sessions and retained messages, and writes the
+// store to disk.
+func (s *Server) maintain() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -135,7 +135,7 @@ func (s *Server) tend() {
 		case <-tick.C:
 			s.expire()
 			if s.store != nil {
-				_ = s.store.Tend() // an error shows in Stats
+				_ = s.store.Maintain() // an error shows in Stats
 			}
 		}
 	}
@@ -178,7 +178,7 @@ func options(cfg Config) *mochi.Options {
 	// Otherwise retained messages expire by the wall clock, all at once when it steps.
 	caps.MaximumMessageExpiryInterval = 0
 	caps.MaximumClientWritesPending = 0                // not used, and nothing reads from it
-	caps.MaximumSessionExpiryInterval = math.MaxUint32 // tend does it, and not by the wall clock
+	caps.MaximumSessionExpiryInterval = math.MaxUint32 // maintain does it, and not by the wall clock
 	caps.MaximumPacketSize = uint32(cfg.MaxPacket)
 	caps.ReceiveMaximum = uint16(min(max(1024, cfg.MaxQueued+64), math.MaxUint16))
 	caps.MaximumInflight = uint16(cfg.MaxQueued)

@@ -12,7 +12,7 @@ import (
 	"gatewayd/protocols/mqttclient"
 )
 
-// office accepts letters and gives the outcome of each when the test says so.
+// office accepts messages and gives the outcome of each when the test says so.
 type office struct {
 	taken []string
 	words []chan error
@@ -35,9 +35,9 @@ func (o *office) offer(m mqttclient.Message) (<-chan error, error) {
 	return word, nil
 }
 
-func letters(topics ...string) (all []mqttbridge.Letter) {
+func outgoing(topics ...string) (all []mqttbridge.Outgoing) {
 	for _, t := range topics {
-		all = append(all, mqttbridge.Letter{Message: mqttclient.Message{Topic: t, QoS: 1}})
+		all = append(all, mqttbridge.Outgoing{Message: mqttclient.Message{Topic: t, QoS: 1}})
 	}
 	return all
 }
@@ -46,9 +46,9 @@ func TestManyBatchesAreUnderWayAndEachIsDoneByItself(t *testing.T) {
 	var q mqttbridge.Queue
 	o := &office{room: 100}
 	for i := range 5 {
-		q.Push(uint64(10+i), letters(fmt.Sprint(i, "a"), fmt.Sprint(i, "b")))
+		q.Push(uint64(10+i), outgoing(fmt.Sprint(i, "a"), fmt.Sprint(i, "b")))
 	}
-	q.Push(12, letters("12 once more"))
+	q.Push(12, outgoing("12 once more"))
 	if refused, _, err := q.Send(time.Now(), 7, o.offer); refused != 0 || err != nil {
 		t.Fatal(refused, err)
 	}
@@ -58,7 +58,7 @@ func TestManyBatchesAreUnderWayAndEachIsDoneByItself(t *testing.T) {
 	for _, i := range []int{0, 1, 2, 4} {
 		o.words[i] <- nil
 	}
-	words := q.Under().Words(nil)
+	words := q.InFlight().Wait(nil)
 	if len(words) != 3 {
 		t.Fatal(words)
 	}
@@ -68,8 +68,8 @@ func TestManyBatchesAreUnderWayAndEachIsDoneByItself(t *testing.T) {
 	if done := q.Done(); done != 10 {
 		t.Errorf("%d is done, and 1b is not", done)
 	}
-	o.words[3] <- &mqttclient.Refused{}
-	if sent, refused, _ := q.Take(q.Under().Words(nil)); sent != 1 || refused != 1 {
+	o.words[3] <- &mqttclient.RefusedError{}
+	if sent, refused, _ := q.Take(q.InFlight().Wait(nil)); sent != 1 || refused != 1 {
 		t.Error(sent, refused)
 	}
 	if done := q.Done(); done != 11 {
@@ -77,14 +77,14 @@ func TestManyBatchesAreUnderWayAndEachIsDoneByItself(t *testing.T) {
 	}
 }
 
-// Letters that the outside broker acknowledged before the connection ended are not sent again; all
+// Messages that the outside broker acknowledged before the connection ended are not sent again; all
 // others are, in order.
 func TestAfterALossOnlyWhatHasNoWordGoesAgain(t *testing.T) {
 	var q mqttbridge.Queue
 	o := &office{room: 100}
-	q.Push(1, letters("a", "b", "c"))
+	q.Push(1, outgoing("a", "b", "c"))
 	q.Push(2, nil)
-	q.Push(3, letters("d", "", "e"))
+	q.Push(3, outgoing("d", "", "e"))
 	if refused, _, err := q.Send(time.Now(), 4, o.offer); refused != 0 || err != nil {
 		t.Fatal(refused, err)
 	}
@@ -92,7 +92,7 @@ func TestAfterALossOnlyWhatHasNoWordGoesAgain(t *testing.T) {
 	o.words[1] <- mqttclient.ErrLost
 	o.words[2] <- nil
 	o.words[3] <- mqttclient.ErrLost
-	if _, _, lost := q.Take(q.Under().Words(nil)); lost == nil {
+	if _, _, lost := q.Take(q.InFlight().Wait(nil)); lost == nil {
 		t.Error("nobody says that it is lost")
 	}
 	if done := q.Done(); done != 0 {
@@ -108,7 +108,7 @@ func TestAfterALossOnlyWhatHasNoWordGoesAgain(t *testing.T) {
 	for _, w := range o.words {
 		w <- nil
 	}
-	if sent, _, lost := q.Take(q.Under().Words(nil)); sent != 3 || lost != nil {
+	if sent, _, lost := q.Take(q.InFlight().Wait(nil)); sent != 3 || lost != nil {
 		t.Error(sent, lost)
 	}
 	if done := q.Done(); done != 3 || q.Bytes() != 0 {
@@ -120,15 +120,15 @@ func TestWhatIsUnderWayIsBounded(t *testing.T) {
 	var q mqttbridge.Queue
 	o := &office{room: 100}
 	for i := range 20 {
-		l := letters(fmt.Sprint(i))
-		l[0].Payload = []byte(strings.Repeat("x", mqttbridge.MostBytes/4))
+		l := outgoing(fmt.Sprint(i))
+		l[0].Payload = []byte(strings.Repeat("x", mqttbridge.MaxInFlightBytes/4))
 		q.Push(uint64(1+i), l)
 	}
 	if _, _, err := q.Send(time.Now(), 20, o.offer); err != nil || len(o.taken) != 4 {
 		t.Errorf("%d are under way, %v", len(o.taken), err)
 	}
 	o.words[0] <- nil
-	q.Take(q.Under().Words(nil))
+	q.Take(q.InFlight().Wait(nil))
 	o.room = 0
 	if _, _, err := q.Send(time.Now(), 20, o.offer); !errors.Is(err, errFull) {
 		t.Error(err)
@@ -143,7 +143,7 @@ func TestWhatIsOfNoUseAnyMoreStays(t *testing.T) {
 	var q mqttbridge.Queue
 	o := &office{room: 100}
 	now := time.Now()
-	l := letters("old", "young")
+	l := outgoing("old", "young")
 	l[0].Expires, l[1].Expires = now, now.Add(time.Minute)
 	q.Push(1, l)
 	if _, expired, err := q.Send(now, 20, o.offer); err != nil || expired != 1 || !slices.Equal(o.taken, []string{"young"}) {
@@ -151,18 +151,18 @@ func TestWhatIsOfNoUseAnyMoreStays(t *testing.T) {
 	}
 	over := make(chan struct{})
 	close(over)
-	if words := q.Under().Words(over); words != nil {
+	if words := q.InFlight().Wait(over); words != nil {
 		t.Error(words)
 	}
 }
 
-// A letter that the broker refuses for now is sent again: for ever if the broker accepts nothing,
+// A message that the broker refuses for now is sent again: for ever if the broker accepts nothing,
 // and a limited number of times if it accepts others.
 func TestWhatIsRefusedForNow(t *testing.T) {
 	var q mqttbridge.Queue
 	o := &office{room: 100}
-	full := &mqttclient.Refused{Code: 0x97}
-	q.Push(1, letters("a"))
+	full := &mqttclient.RefusedError{Code: 0x97}
+	q.Push(1, outgoing("a"))
 	try := func(words ...error) (sent, refused int, lost error) {
 		t.Helper()
 		o.words = nil
@@ -172,51 +172,51 @@ func TestWhatIsRefusedForNow(t *testing.T) {
 		for i, w := range words {
 			o.words[i] <- w
 		}
-		return q.Take(q.Under().Words(nil))
+		return q.Take(q.InFlight().Wait(nil))
 	}
 	for range 30 {
-		if sent, refused, lost := try(full); sent+refused != 0 || !mqttbridge.ForNow(lost) || q.Done() != 0 || !q.Insists() {
+		if sent, refused, lost := try(full); sent+refused != 0 || !mqttbridge.Temporary(lost) || q.Done() != 0 || !q.HasRefused() {
 			t.Fatal(sent, refused, lost)
 		}
 	}
-	q.Push(2, letters("b"))
-	if sent, refused, lost := try(full, nil); sent != 1 || refused != 0 || !mqttbridge.ForNow(lost) || q.Done() != 0 {
+	q.Push(2, outgoing("b"))
+	if sent, refused, lost := try(full, nil); sent != 1 || refused != 0 || !mqttbridge.Temporary(lost) || q.Done() != 0 {
 		t.Fatal(sent, refused, lost)
 	}
 	for range 19 {
-		if sent, refused, lost := try(full); sent+refused != 0 || !mqttbridge.ForNow(lost) || q.Done() != 0 || !q.Insists() {
+		if sent, refused, lost := try(full); sent+refused != 0 || !mqttbridge.Temporary(lost) || q.Done() != 0 || !q.HasRefused() {
 			t.Fatal(sent, refused, lost)
 		}
 	}
-	if sent, refused, lost := try(full); sent != 0 || refused != 1 || lost != nil || q.Insists() || q.Done() != 2 {
+	if sent, refused, lost := try(full); sent != 0 || refused != 1 || lost != nil || q.HasRefused() || q.Done() != 2 {
 		t.Fatal(sent, refused, lost)
 	}
-	q.Push(3, letters("c", "d"))
+	q.Push(3, outgoing("c", "d"))
 	if _, refused, lost := try(full, mqttclient.ErrLost); refused != 0 || !errors.Is(lost, mqttclient.ErrLost) {
 		t.Fatal(refused, lost)
 	}
 	if sent, _, lost := try(nil, nil); sent != 2 || lost != nil || q.Done() != 3 {
 		t.Fatal(sent, lost)
 	}
-	q.Push(4, letters("e"))
-	if _, refused, lost := try(&mqttclient.Refused{Code: 0x87}); refused != 1 || lost != nil || q.Done() != 4 {
+	q.Push(4, outgoing("e"))
+	if _, refused, lost := try(&mqttclient.RefusedError{Code: 0x87}); refused != 1 || lost != nil || q.Done() != 4 {
 		t.Fatal(refused, lost)
 	}
 }
 
-// A broker whose quota is refilled slowly accepts the first of the refused letters again and again:
-// the rest are not skipped for that.
+// A broker whose quota is refilled slowly accepts the first of the refused messages again and
+// again: the rest are not skipped for that.
 func TestAQuotaThatLetsFewIn(t *testing.T) {
 	var q mqttbridge.Queue
 	o := &office{room: 1 << 20}
-	full := &mqttclient.Refused{Code: 0x97}
+	full := &mqttclient.RefusedError{Code: 0x97}
 	const n = 15
 	want := []string{}
 	for i := range n {
 		want = append(want, fmt.Sprint(i))
 	}
-	q.Push(1, letters(want...))
-	free := letters("free") // the broker does not acknowledge them
+	q.Push(1, outgoing(want...))
+	free := outgoing("free") // the broker does not acknowledge them
 	free[0].QoS = 0
 	q.Push(2, free)
 	var taken []string
@@ -238,7 +238,7 @@ func TestAQuotaThatLetsFewIn(t *testing.T) {
 				w <- full
 			}
 		}
-		if _, refused, _ := q.Take(q.Under().Words(nil)); refused > 0 {
+		if _, refused, _ := q.Take(q.InFlight().Wait(nil)); refused > 0 {
 			t.Fatalf("round %d: %d are given up", round, refused)
 		}
 		q.Done()
@@ -250,15 +250,15 @@ func TestAQuotaThatLetsFewIn(t *testing.T) {
 	}
 }
 
-// A letter that is refused again and again does not block all others if only one may be under way.
+// A message that is refused again and again does not block all others if only one may be under way.
 func TestARefusedOneLetsOthersPass(t *testing.T) {
 	for name, large := range map[string]bool{"a window of one": false, "a large one": true} {
 		t.Run(name, func(t *testing.T) {
 			var q mqttbridge.Queue
 			o := &office{room: 1 << 20}
-			l, window := letters("bad", "good", "good"), 1
+			l, window := outgoing("bad", "good", "good"), 1
 			if large {
-				l[0].Payload, window = make([]byte, mqttbridge.MostBytes), 20
+				l[0].Payload, window = make([]byte, mqttbridge.MaxInFlightBytes), 20
 			}
 			q.Push(1, l)
 			sent, refused := 0, 0
@@ -269,7 +269,7 @@ func TestARefusedOneLetsOthersPass(t *testing.T) {
 				}
 				for i, w := range o.words {
 					if o.taken[i] == "bad" {
-						w <- &mqttclient.Refused{Code: 0x83}
+						w <- &mqttclient.RefusedError{Code: 0x83}
 					} else {
 						w <- nil
 					}
@@ -277,7 +277,7 @@ func TestARefusedOneLetsOthersPass(t *testing.T) {
 				if len(o.words) == 0 {
 					break
 				}
-				s, r, _ := q.Take(q.Under().Words(nil))
+				s, r, _ := q.Take(q.InFlight().Wait(nil))
 				sent, refused = sent+s, refused+r
 			}
 			if sent != 2 || refused != 1 || q.Done() != 1 {
@@ -287,11 +287,11 @@ func TestARefusedOneLetsOthersPass(t *testing.T) {
 	}
 }
 
-// A letter that is sent again behind others does not replace the newer retained message.
+// A message that is sent again behind others does not replace the newer retained message.
 func TestTheNewestIsRetained(t *testing.T) {
 	var q mqttbridge.Queue
 	o := &office{room: 100}
-	l := letters("s", "s", "s", "other")
+	l := outgoing("s", "s", "s", "other")
 	for i := range l {
 		l[i].Retain, l[i].ContentType = true, fmt.Sprint(i)
 	}
@@ -299,7 +299,7 @@ func TestTheNewestIsRetained(t *testing.T) {
 	offer := func(m mqttclient.Message) (<-chan error, error) {
 		word, err := o.offer(m)
 		if len(o.words) == 1 {
-			o.words[0] <- &mqttclient.Refused{Code: 0x97}
+			o.words[0] <- &mqttclient.RefusedError{Code: 0x97}
 		} else {
 			kept[m.Topic] = m.ContentType
 			o.words[len(o.words)-1] <- nil
@@ -312,10 +312,10 @@ func TestTheNewestIsRetained(t *testing.T) {
 		if _, _, err := q.Send(time.Now(), 20, offer); err != nil {
 			t.Fatal(err)
 		}
-		if len(q.Under()) == 0 {
+		if len(q.InFlight()) == 0 {
 			break
 		}
-		n, _, _ := q.Take(q.Under().Words(nil))
+		n, _, _ := q.Take(q.InFlight().Wait(nil))
 		sent += n
 	}
 	if kept["s"] != "2" || sent != 5 || q.Done() != 1 {

@@ -59,39 +59,39 @@ const waiting = 256
 // ErrLost is returned for everything under way when the connection ends.
 var ErrLost = errors.New("the connection is lost")
 
-// Refused is a refusal by the broker.
-type Refused struct {
+// RefusedError is a refusal by the broker.
+type RefusedError struct {
 	Code   byte
 	Reason string
 }
 
-// Unreached is an error of Dial that occurred before anything was sent to a broker.
-type Unreached struct{ Err error }
+// DialError is an error of Dial that occurred before anything was sent to a broker.
+type DialError struct{ Err error }
 
-func (u *Unreached) Error() string { return u.Err.Error() }
-func (u *Unreached) Unwrap() error { return u.Err }
+func (u *DialError) Error() string { return u.Err.Error() }
+func (u *DialError) Unwrap() error { return u.Err }
 
-// Mute is the error if the peer accepts the connection and does not answer CONNECT in time. It is a
-// context.DeadlineExceeded.
-type Mute struct{}
+// NoAnswerError is the error if the peer accepts the connection and does not answer CONNECT in
+// time. It is a context.DeadlineExceeded.
+type NoAnswerError struct{}
 
-func (*Mute) Error() string {
+func (*NoAnswerError) Error() string {
 	return "it accepts the connection but does not answer CONNECT: is it an MQTT broker?"
 }
-func (*Mute) Unwrap() error { return context.DeadlineExceeded }
+func (*NoAnswerError) Unwrap() error { return context.DeadlineExceeded }
 
-func (r *Refused) Error() string { return "the broker refuses the connection: " + r.Reason }
+func (r *RefusedError) Error() string { return "the broker refuses the connection: " + r.Reason }
 
 // Dial connects and subscribes. It gives up when ctx ends.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	k, err := dial(ctx, cfg)
 	if err != nil {
-		var u *Unreached
-		var m *Mute
+		var u *DialError
+		var m *NoAnswerError
 		switch {
 		case ctx.Err() == nil || errors.As(err, &m):
 		case errors.As(err, &u):
-			err = &Unreached{ctx.Err()}
+			err = &DialError{ctx.Err()}
 		default:
 			err = ctx.Err()
 		}
@@ -107,7 +107,7 @@ func dial(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	conn, err := cfg.open(ctx)
 	if err != nil {
-		return nil, &Unreached{err}
+		return nil, &DialError{err}
 	}
 	k := &Client{
 		cfg: cfg, conn: conn, out: make(chan []byte, waiting), done: make(chan struct{}), began: time.Now(), qos: 2, retain: true,
@@ -121,7 +121,7 @@ func dial(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		_ = conn.Close()
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			err = &Mute{}
+			err = &NoAnswerError{}
 		}
 		return nil, err
 	}

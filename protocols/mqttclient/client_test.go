@@ -212,7 +212,7 @@ func TestRefusals(t *testing.T) {
 			if err := k.Publish(patient(t), mqttclient.Message{Topic: "a", QoS: 1, Payload: make([]byte, 3000)}); !errors.Is(err, mqttclient.ErrTooLarge) {
 				t.Error(err)
 			}
-			var refused *mqttclient.Refused
+			var refused *mqttclient.RefusedError
 			if err := k.Publish(patient(t), mqttclient.Message{Topic: "a", QoS: 1, Payload: make([]byte, 1500)}); !errors.As(err, &refused) {
 				t.Error(err)
 			}

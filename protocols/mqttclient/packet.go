@@ -103,7 +103,7 @@ func (k *Client) refused(p *packets.Packet, code byte) error {
 	if why == "" {
 		why = reason(k.cfg.Version, p.FixedHeader.Type, code)
 	}
-	return &Refused{code, why}
+	return &RefusedError{code, why}
 }
 
 func reason(version int, packet, code byte) string {

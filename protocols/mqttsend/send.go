@@ -24,7 +24,7 @@ import (
 type Config struct {
 	Client   mqttclient.Config // without subscriptions, will and callbacks
 	Form     shape.Form
-	Who      shape.Who
+	Who      shape.Origin
 	QoS      byte
 	Retain   bool
 	Compress string // "", "gzip" or "zstd"
@@ -52,7 +52,7 @@ func (cfg Config) Check() error {
 }
 
 // Dial implements uplink.Dial.
-func (cfg Config) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error) {
+func (cfg Config) Dial(ctx context.Context, hear uplink.Callbacks) (uplink.Sender, error) {
 	maker, err := cfg.Form.New(cfg.Who)
 	if err != nil {
 		return nil, err
@@ -216,9 +216,10 @@ func (s *sender) acknowledged(m mqttclient.Message) {
 	}
 }
 
-// verdict returns a Rejected if the message will never be accepted as it is, and otherwise err.
+// verdict returns a RejectedError if the message will never be accepted as it is, and otherwise
+// err.
 func verdict(m shape.Message, err error) error {
-	var refused *mqttclient.Refused
+	var refused *mqttclient.RefusedError
 	never := errors.Is(err, mqttclient.ErrTooLarge)
 	if errors.As(err, &refused) {
 		switch refused.Code {
@@ -232,14 +233,14 @@ func verdict(m shape.Message, err error) error {
 	case !never:
 		return fmt.Errorf("topic %s: %w", m.Topic, err)
 	case len(m.Records) == 1:
-		return &uplink.Rejected{Records: []uplink.Refusal{{Index: m.Records[0], Why: err.Error()}}}
+		return &uplink.RejectedError{Records: []uplink.Refusal{{Index: m.Records[0], Why: err.Error()}}}
 	}
-	return &uplink.Rejected{Why: err.Error()}
+	return &uplink.RejectedError{Why: err.Error()}
 }
 
 // worse returns the more important of two errors: the end of a connection, then a rejection.
 func worse(a, b error) error {
-	var first, second *uplink.Rejected
+	var first, second *uplink.RejectedError
 	switch {
 	case a == nil:
 		return b
@@ -248,7 +249,7 @@ func worse(a, b error) error {
 	case !errors.As(b, &second):
 		return b
 	case len(first.Records) == 0 || len(second.Records) == 0:
-		return &uplink.Rejected{Why: first.Error()}
+		return &uplink.RejectedError{Why: first.Error()}
 	}
 	first.Records = append(first.Records, second.Records...)
 	return first
@@ -259,7 +260,7 @@ func outcome(err error, taken []bool) error {
 	if err == nil {
 		return nil
 	}
-	var rejected *uplink.Rejected
+	var rejected *uplink.RejectedError
 	if errors.As(err, &rejected) {
 		rejected.Taken = true
 		for i, ok := range taken {
@@ -276,13 +277,13 @@ func outcome(err error, taken []bool) error {
 		n++
 	}
 	if n > 0 {
-		return &uplink.Partial{Taken: n, Err: err}
+		return &uplink.PartialError{Taken: n, Err: err}
 	}
 	return err
 }
 
 // command handles a command from the broker: its topic ends in <actor>/<Method>.
-func (s *sender) command(m mqttclient.Message, hear uplink.Hear) {
+func (s *sender) command(m mqttclient.Message, hear uplink.Callbacks) {
 	rest, ok := strings.CutPrefix(m.Topic, s.cfg.Commands+"/")
 	at := strings.LastIndexByte(rest, '/')
 	if !ok || at <= 0 {

@@ -93,7 +93,7 @@ func config(url string) Config {
 	}
 }
 
-func dial(t *testing.T, s *Session, hear uplink.Hear) uplink.Sender {
+func dial(t *testing.T, s *Session, hear uplink.Callbacks) uplink.Sender {
 	t.Helper()
 	x, err := s.Dial(soon(t), hear)
 	if err != nil {
@@ -131,7 +131,7 @@ func TestEvents(t *testing.T) {
 	url := "tcp://" + mosquitto.Run(t)
 	p := newPlatform(t, url)
 	s := NewSession(config(url))
-	x := dial(t, s, uplink.Hear{})
+	x := dial(t, s, uplink.Callbacks{})
 	if got := p.next(t, "presence")[0]; got["type"] != "connect" || got["asset"] != "asset-1" || got["id_str"] == "" {
 		t.Errorf("%v", got)
 	}
@@ -173,7 +173,7 @@ func TestEvents(t *testing.T) {
 	if got := p.next(t, "presence")[0]; got["type"] != "disconnect" || got["reason"] != "closed" {
 		t.Errorf("%v", got)
 	}
-	dial(t, s, uplink.Hear{})
+	dial(t, s, uplink.Callbacks{})
 	if got := p.next(t, "presence")[0]; got["type"] != "reconnect" {
 		t.Errorf("%v", got)
 	}
@@ -191,7 +191,7 @@ func TestGone(t *testing.T) {
 		return conn, err
 	}
 	lost := make(chan error, 1)
-	dial(t, NewSession(cfg), uplink.Hear{Lost: func(err error) { lost <- err }})
+	dial(t, NewSession(cfg), uplink.Callbacks{Lost: func(err error) { lost <- err }})
 	p.next(t, "presence")
 	conn.Close()
 	if got := p.next(t, "presence")[0]; got["type"] != "disconnect" || got["reason"] != "network_activity_timeout" {
@@ -205,7 +205,7 @@ func TestPlatformAcknowledges(t *testing.T) {
 	p := newPlatform(t, url)
 	cfg := config(url)
 	cfg.Platform = true
-	x := dial(t, NewSession(cfg), uplink.Hear{})
+	x := dial(t, NewSession(cfg), uplink.Callbacks{})
 	p.next(t, "presence")
 	done := make(chan error, 1)
 	go func() { done <- x.Send(soon(t), []record.Record{rec(1), rec(2), rec(3)}) }()
@@ -218,7 +218,7 @@ func TestPlatformAcknowledges(t *testing.T) {
 	default:
 	}
 	p.say(t, "ack", fmt.Sprintf(`{"id_str":%q,"status":"ok"}`, all[2]["id_str"]))
-	var rejected *uplink.Rejected
+	var rejected *uplink.RejectedError
 	if err := <-done; !errors.As(err, &rejected) || !rejected.Taken || len(rejected.Records) != 1 || rejected.Records[0].Index != 1 || !strings.Contains(rejected.Records[0].Why, "no such field") {
 		t.Errorf("%v", err)
 	}
@@ -243,7 +243,7 @@ func TestCollections(t *testing.T) {
 	p := newPlatform(t, url)
 	cfg := config(url)
 	cfg.Form.Collection, cfg.Platform = "trip", true
-	x := dial(t, NewSession(cfg), uplink.Hear{})
+	x := dial(t, NewSession(cfg), uplink.Callbacks{})
 	p.next(t, "presence")
 	done := make(chan error, 1)
 	go func() { done <- x.Send(soon(t), []record.Record{rec(1), rec(2)}) }()
@@ -261,7 +261,7 @@ func TestMessages(t *testing.T) {
 	url := "tcp://" + mosquitto.Run(t)
 	p := newPlatform(t, url)
 	heard := make(chan uplink.Command, 10)
-	dial(t, NewSession(config(url)), uplink.Hear{Command: func(c uplink.Command) { heard <- c }})
+	dial(t, NewSession(config(url)), uplink.Callbacks{Command: func(c uplink.Command) { heard <- c }})
 	p.next(t, "presence")
 	ask := `[{"meta":{"account":"municio","event":"message"},"payload":{"id":5,"id_str":"5","thread_id":"t","sender":"@@server@@","type":"message","channel":"com.example.pump","b64_payload":"` +
 		base64.StdEncoding.EncodeToString([]byte(`{"address":1}`)) + `"}}]`

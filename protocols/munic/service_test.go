@@ -19,7 +19,7 @@ func TestBrokerByDNS(t *testing.T) {
 	p := newPlatform(t, "tcp://"+address)
 	cfg := config("tcp+srv://" + service)
 	cfg.Broker.Resolver = srvtest.Run(t, service, "1", port)
-	x := dial(t, NewSession(cfg), uplink.Hear{})
+	x := dial(t, NewSession(cfg), uplink.Callbacks{})
 	if all := p.next(t, "presence"); len(all) != 1 || all[0]["type"] != "connect" {
 		t.Errorf("%v", all)
 	}

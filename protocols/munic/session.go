@@ -39,8 +39,8 @@ type Session struct {
 	sender *sender // of the present connection
 }
 
-// mostSeen is the number of messages remembered.
-const mostSeen = 256
+// maxSeen is the number of messages remembered.
+const maxSeen = 256
 
 // NewSession returns a Session without history.
 func NewSession(cfg Config) *Session { return &Session{cfg: cfg, seen: map[string][]byte{}} }
@@ -67,7 +67,7 @@ func (s *Session) presence(now time.Time, kind, reason string) []byte {
 // sender is one connection.
 type sender struct {
 	s          *Session
-	hear       uplink.Hear
+	hear       uplink.Callbacks
 	client     *mqttclient.Client
 	connection string
 
@@ -78,7 +78,7 @@ type sender struct {
 }
 
 // Dial connects to the broker and publishes the presence of the asset. See uplink.Dial.
-func (s *Session) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error) {
+func (s *Session) Dial(ctx context.Context, hear uplink.Callbacks) (uplink.Sender, error) {
 	now := time.Now()
 	x := &sender{s: s, hear: hear, connection: s.id(now).Text, waiting: map[string]chan settled{}, done: make(chan struct{})}
 	cfg := s.cfg.Broker
@@ -135,15 +135,15 @@ func (x *sender) Close() error {
 // Traffic implements uplink.Metered.
 func (x *sender) Traffic() (sent, received uint64) { return x.client.Traffic() }
 
-// mostOfMessage is the number of records per message.
-const mostOfMessage = 100
+// maxOfMessage is the number of records per message.
+const maxOfMessage = 100
 
 // Send implements uplink.Sender.
 func (x *sender) Send(ctx context.Context, batch []record.Record) error {
-	all := &uplink.Rejected{Taken: true}
+	all := &uplink.RejectedError{Taken: true}
 	from := 0
 	for _, run := range runs(batch) {
-		for some := range slices.Chunk(run, mostOfMessage) {
+		for some := range slices.Chunk(run, maxOfMessage) {
 			refused, err := x.publish(ctx, some)
 			if err != nil {
 				return err
@@ -292,7 +292,7 @@ func (x *sender) open(d down) {
 func (s *Session) remember(id string) {
 	s.seen[id] = nil
 	s.order = append(s.order, id)
-	for i := 0; len(s.order) > mostSeen && i < len(s.order); {
+	for i := 0; len(s.order) > maxSeen && i < len(s.order); {
 		if s.seen[s.order[i]] == nil {
 			i++ // messages under way are not forgotten
 			continue

@@ -38,7 +38,7 @@ type Config struct {
 	Resolver srv.Resolver // resolves services
 
 	Form     shape.Form // its Topic, with / for ., is the subject
-	Who      shape.Who
+	Who      shape.Origin
 	Stream   string // the stream that must store the messages; empty: any
 	Compress string // "", "gzip" or "zstd"
 }
@@ -56,7 +56,7 @@ func (cfg Config) Check() error {
 const window = 256
 
 // Dial implements uplink.Dial.
-func (cfg Config) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error) {
+func (cfg Config) Dial(ctx context.Context, hear uplink.Callbacks) (uplink.Sender, error) {
 	maker, err := cfg.Form.New(cfg.Who)
 	if err != nil {
 		return nil, err
@@ -230,19 +230,19 @@ func (s *sender) Send(ctx context.Context, batch []record.Record) error {
 		case never(err):
 			refused = append(refused, uplink.Refusal{Index: m.Records[0], Why: err.Error()})
 			if i >= len(futures) { // nothing after it was sent
-				return &uplink.Rejected{Records: refused}
+				return &uplink.RejectedError{Records: refused}
 			}
 		case len(refused) > 0 && ctx.Err() == nil:
-			return &uplink.Rejected{Records: refused}
+			return &uplink.RejectedError{Records: refused}
 		case taken > 0:
-			return &uplink.Partial{Taken: taken, Err: explained(ctx, err, m.Topic)}
+			return &uplink.PartialError{Taken: taken, Err: explained(ctx, err, m.Topic)}
 		default:
 			return explained(ctx, err, m.Topic)
 		}
 		taken = m.Records[0] + 1
 	}
 	if len(refused) > 0 {
-		return &uplink.Rejected{Records: refused, Taken: true}
+		return &uplink.RejectedError{Records: refused, Taken: true}
 	}
 	return nil
 }

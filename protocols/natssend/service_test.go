@@ -24,10 +24,10 @@ func TestServerByDNS(t *testing.T) {
 	}
 	_, port, _ := net.SplitHostPort(hub.Addr().String())
 	cfg := natssend.Config{
-		URLs: []string{"nats+srv://_gone._tcp.example.com", "nats+srv://_nats._tcp.example.com"}, Form: webhook(t, "sites.${gateway}"), Who: shape.Who{Gateway: "g"},
+		URLs: []string{"nats+srv://_gone._tcp.example.com", "nats+srv://_nats._tcp.example.com"}, Form: webhook(t, "sites.${gateway}"), Who: shape.Origin{Gateway: "g"},
 		Resolver: srvtest.Run(t, "_nats._tcp.example.com", "1", port),
 	}
-	s, err := cfg.Dial(ctx, uplink.Hear{Lost: func(error) {}})
+	s, err := cfg.Dial(ctx, uplink.Callbacks{Lost: func(error) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestServerByDNS(t *testing.T) {
 		t.Errorf("%+v, %v", info, err)
 	}
 	cfg.URLs = cfg.URLs[:1]
-	if _, err := cfg.Dial(ctx, uplink.Hear{}); err == nil {
+	if _, err := cfg.Dial(ctx, uplink.Callbacks{}); err == nil {
 		t.Error("it has reached nobody")
 	}
 }
@@ -53,7 +53,7 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 		"nats://" + there: "server " + there + ": nats: Authorization Violation",
 		"tls://" + there:  "server " + there + " does not use TLS: write nats:// instead of tls:// in urls",
 	} {
-		_, err := natssend.Config{URLs: []string{url}, Form: webhook(t, "sites.${gateway}"), Who: shape.Who{Gateway: "g"}, Username: "anna", Password: "wrong"}.Dial(t.Context(), uplink.Hear{Lost: func(error) {}})
+		_, err := natssend.Config{URLs: []string{url}, Form: webhook(t, "sites.${gateway}"), Who: shape.Origin{Gateway: "g"}, Username: "anna", Password: "wrong"}.Dial(t.Context(), uplink.Callbacks{Lost: func(error) {}})
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", url, err, want)
 		}

@@ -24,7 +24,7 @@ func TestWhoAnswersInstead(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		cfg := natssend.Config{URLs: []string{"nats://" + c.at}, Form: webhook(t, "a")}
-		_, err := cfg.Dial(ctx, uplink.Hear{Lost: func(error) {}})
+		_, err := cfg.Dial(ctx, uplink.Callbacks{Lost: func(error) {}})
 		if cancel(); err == nil || !strings.Contains(err.Error(), "server "+c.at+" "+c.want) {
 			t.Errorf("%s: %v", name, err)
 		}

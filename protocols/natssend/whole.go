@@ -19,8 +19,8 @@ import (
 // one is lost with it, the next one is not, and the first is sent again. A stream that allows it
 // stores a batch as a whole or not at all.
 
-// mostWhole is the number of messages per atomic batch; servers accept 1000.
-const mostWhole = 500
+// maxWhole is the number of messages per atomic batch; servers accept 1000.
+const maxWhole = 500
 
 // noBatches is JetStream's code for a stream that does not allow atomic batches
 // (JSAtomicPublishDisabledErr).
@@ -32,8 +32,8 @@ func (s *sender) whole(ctx context.Context, batch []record.Record, messages []sh
 	if s.apart || len(messages) < 2 {
 		return false, nil
 	}
-	for at := 0; at < len(messages); at += mostWhole {
-		part := messages[at:min(at+mostWhole, len(messages))]
+	for at := 0; at < len(messages); at += maxWhole {
+		part := messages[at:min(at+maxWhole, len(messages))]
 		err := s.atomic(ctx, batch, part)
 		var api *jetstream.APIError
 		switch {
@@ -44,12 +44,12 @@ func (s *sender) whole(ctx context.Context, batch []record.Record, messages []sh
 			// Some of it is stored already or refused, or other clients are sending.
 			err = s.slowly(ctx, batch, part)
 		}
-		var some *uplink.Partial
-		var refused *uplink.Rejected
+		var some *uplink.PartialError
+		var refused *uplink.RejectedError
 		switch {
 		case err == nil || errors.As(err, &refused) || errors.As(err, &some):
 		case at > 0:
-			err = &uplink.Partial{Taken: messages[at-1].Records[0] + 1, Err: explained(ctx, err, part[0].Topic)}
+			err = &uplink.PartialError{Taken: messages[at-1].Records[0] + 1, Err: explained(ctx, err, part[0].Topic)}
 		default:
 			err = explained(ctx, err, part[0].Topic)
 		}
@@ -116,9 +116,9 @@ func (s *sender) slowly(ctx context.Context, batch []record.Record, messages []s
 		switch {
 		case err == nil:
 		case never(err):
-			return &uplink.Rejected{Records: []uplink.Refusal{{Index: m.Records[0], Why: err.Error()}}}
+			return &uplink.RejectedError{Records: []uplink.Refusal{{Index: m.Records[0], Why: err.Error()}}}
 		case i > 0 || m.Records[0] > 0:
-			return &uplink.Partial{Taken: m.Records[0], Err: explained(ctx, err, m.Topic)}
+			return &uplink.PartialError{Taken: m.Records[0], Err: explained(ctx, err, m.Topic)}
 		default:
 			return explained(ctx, err, m.Topic)
 		}

@@ -23,7 +23,7 @@ func TestBatches(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := natssend.Config{URLs: []string{hub.ClientURL()}, Form: webhook(t, name+".${gateway}"), Who: shape.Who{Gateway: "g"}, Stream: name}.Dial(ctx, uplink.Hear{Lost: func(error) {}})
+		s, err := natssend.Config{URLs: []string{hub.ClientURL()}, Form: webhook(t, name+".${gateway}"), Who: shape.Origin{Gateway: "g"}, Stream: name}.Dial(ctx, uplink.Callbacks{Lost: func(error) {}})
 		if err != nil {
 			t.Fatal(err)
 		}

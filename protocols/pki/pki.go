@@ -111,24 +111,24 @@ func Open(dir string) (*Authority, error) {
 // File returns the path of a file of the authority.
 func (a *Authority) File(name string) string { return filepath.Join(a.dir, name) }
 
-// Order describes a certificate to be issued.
-type Order struct {
-	Name    string        // subject; also the names of its files: letters, digits, '-', '.', '_'
-	Hosts   []string      // DNS names and IP addresses of a server; none: a client certificate
-	URI     string        // an identity like spiffe://site/panel; "": none
-	Lasts   time.Duration // at most as long as the authority
-	Replace bool          // allow a new certificate for a name that has one
+// CertificateRequest describes a certificate to be issued.
+type CertificateRequest struct {
+	Name     string        // subject; also the names of its files: letters, digits, '-', '.', '_'
+	Hosts    []string      // DNS names and IP addresses of a server; none: a client certificate
+	URI      string        // an identity like spiffe://site/panel; "": none
+	Validity time.Duration // at most as long as the authority
+	Replace  bool          // allow a new certificate for a name that has one
 }
 
-const mostName = 63
+const maxName = 63
 
 func isName(s string) bool {
-	return s != "" && len(s) <= mostName && s != "ca" && s[0] != '.' && s[0] != '-' &&
+	return s != "" && len(s) <= maxName && s != "ca" && s[0] != '.' && s[0] != '-' &&
 		strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == ""
 }
 
 // Issue creates a key and its certificate, and replaces the files of that name.
-func (a *Authority) Issue(o Order, now time.Time) (*x509.Certificate, error) {
+func (a *Authority) Issue(o CertificateRequest, now time.Time) (*x509.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func (a *Authority) Issue(o Order, now time.Time) (*x509.Certificate, error) {
 // Certify is Issue for a key that its owner has generated and keeps. request is the owner's
 // certificate request (PKCS #10, DER), of which only the key is used. There is no NAME.pem then. It
 // returns the certificate and the authority's, as PEM.
-func (a *Authority) Certify(o Order, request []byte, now time.Time) (chain []byte, err error) {
+func (a *Authority) Certify(o CertificateRequest, request []byte, now time.Time) (chain []byte, err error) {
 	r, err := x509.ParseCertificateRequest(request)
 	if err == nil {
 		err = r.CheckSignature()
@@ -172,7 +172,7 @@ func (a *Authority) Certify(o Order, request []byte, now time.Time) (chain []byt
 }
 
 // certify creates a certificate for a key, and stores it with the issued ones.
-func (a *Authority) certify(o Order, key any, now time.Time) (cert *x509.Certificate, chain []byte, err error) {
+func (a *Authority) certify(o CertificateRequest, key any, now time.Time) (cert *x509.Certificate, chain []byte, err error) {
 	if !isName(o.Name) {
 		return nil, nil, fmt.Errorf("name %q: letters, digits, '.', '-' and '_', 63 at most, and not \"ca\"", o.Name)
 	}
@@ -194,12 +194,12 @@ func (a *Authority) certify(o Order, key any, now time.Time) (cert *x509.Certifi
 	return cert, append(certPEM(der), certPEM(a.cert.Raw)...), err
 }
 
-func (a *Authority) template(o Order, now time.Time) (*x509.Certificate, error) {
+func (a *Authority) template(o CertificateRequest, now time.Time) (*x509.Certificate, error) {
 	t := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: o.Name}, NotBefore: now.Add(-skew), NotAfter: now.Add(o.Lasts),
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: o.Name}, NotBefore: now.Add(-skew), NotAfter: now.Add(o.Validity),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
 	}
-	if o.Lasts <= 0 || t.NotAfter.After(a.cert.NotAfter) {
+	if o.Validity <= 0 || t.NotAfter.After(a.cert.NotAfter) {
 		return nil, fmt.Errorf("it would end at %s, and the authority itself at %s", t.NotAfter.Format(time.DateOnly), a.cert.NotAfter.Format(time.DateOnly))
 	}
 	if len(o.Hosts) > 0 {
@@ -232,7 +232,7 @@ func (a *Authority) Renew(name string, lasts time.Duration, now time.Time) (*x50
 	case err != nil:
 		return nil, err
 	}
-	o := Order{Name: name, Hosts: slices.Clone(old.DNSNames), Lasts: lasts, Replace: true}
+	o := CertificateRequest{Name: name, Hosts: slices.Clone(old.DNSNames), Validity: lasts, Replace: true}
 	for _, ip := range old.IPAddresses {
 		o.Hosts = append(o.Hosts, ip.String())
 	}

@@ -44,10 +44,10 @@ func TestOpenSSLAgrees(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := func(name string) string { return filepath.Join(dir, name) }
-	if _, err := a.Issue(pki.Order{Name: "gateway", Hosts: []string{"gw.site", "192.0.2.1"}, Lasts: year}, time.Now()); err != nil {
+	if _, err := a.Issue(pki.CertificateRequest{Name: "gateway", Hosts: []string{"gw.site", "192.0.2.1"}, Validity: year}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Issue(pki.Order{Name: "panel-1", URI: "spiffe://site/panel-1", Lasts: year}, time.Now()); err != nil {
+	if _, err := a.Issue(pki.CertificateRequest{Name: "panel-1", URI: "spiffe://site/panel-1", Validity: year}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -107,7 +107,7 @@ func TestOpenSSLAgrees(t *testing.T) {
 // Go's TLS accepts the one file as key and certificate, and only its owner can read it.
 func TestFiles(t *testing.T) {
 	a, dir := create(t)
-	if _, err := a.Issue(pki.Order{Name: "gateway", Hosts: []string{"localhost"}, Lasts: year}, time.Now()); err != nil {
+	if _, err := a.Issue(pki.CertificateRequest{Name: "gateway", Hosts: []string{"localhost"}, Validity: year}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	pair, err := tls.LoadX509KeyPair(a.File("gateway.pem"), a.File("gateway.pem"))
@@ -129,18 +129,18 @@ func TestWhatCannotBeIssued(t *testing.T) {
 	if _, err := pki.Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "gatewayd claim") {
 		t.Error(err)
 	}
-	for _, o := range []pki.Order{
-		{Name: "ca", Lasts: year}, {Name: "", Lasts: year}, {Name: "../x", Lasts: year}, {Name: ".x", Lasts: year}, {Name: "x"},
-		{Name: "x", Lasts: 30 * year}, {Name: "x", Lasts: year, URI: "panel"},
+	for _, o := range []pki.CertificateRequest{
+		{Name: "ca", Validity: year}, {Name: "", Validity: year}, {Name: "../x", Validity: year}, {Name: ".x", Validity: year}, {Name: "x"},
+		{Name: "x", Validity: 30 * year}, {Name: "x", Validity: year, URI: "panel"},
 	} {
 		if c, err := a.Issue(o, time.Now()); err == nil {
 			t.Errorf("%+v: %v", o, c.Subject)
 		}
 	}
-	if _, err := a.Issue(pki.Order{Name: "x", Lasts: year}, time.Now()); err != nil {
+	if _, err := a.Issue(pki.CertificateRequest{Name: "x", Validity: year}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Issue(pki.Order{Name: "x", Lasts: year}, time.Now()); err == nil {
+	if _, err := a.Issue(pki.CertificateRequest{Name: "x", Validity: year}, time.Now()); err == nil {
 		t.Error("a certificate was overwritten")
 	}
 	if _, err := a.Revoke("y", time.Now()); err == nil {

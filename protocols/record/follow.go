@@ -26,14 +26,14 @@ const (
 
 // Judge splits a gap of missing records. If the end of a track was lost together with all
 // information on how far it was, the track continues with a number far above; the skipped numbers
-// are not all records. Judge separates them from the records that did exist. doubts are the
+// are not all records. Judge separates them from the records that did exist. marks are the
 // sequences of the store up to which messages were lost, oldest first.
-func (g Gap) Judge(doubts []uint64) []Gap {
+func (g Gap) Judge(marks []uint64) []Gap {
 	if g.Why != Missing {
 		return []Gap{g}
 	}
 	var all []Gap
-	for _, d := range doubts {
+	for _, d := range marks {
 		if to := d * MaxChunk; g.From <= to && to <= g.To {
 			all = append(all, Gap{g.Track, g.From, to, Unclear})
 			g.From = to + 1

@@ -204,9 +204,9 @@ func (r *Recorder) Tick(now Moment) ([]record.Record, []News) {
 	return r.end()
 }
 
-// mostLate is the number of overdue periods for which each gets its record; if there are more, only
+// maxLate is the number of overdue periods for which each gets its record; if there are more, only
 // the last one does.
-const mostLate = 1000
+const maxLate = 1000
 
 // periods records the periods that have ended. Each boundary gets a record of its own, even if
 // several have passed.
@@ -243,7 +243,7 @@ func (r *Recorder) periods(now Moment) {
 func (f *field) after(end time.Duration, now Moment) time.Duration {
 	period := max(f.Period, shortest)
 	switch passed := (now.Uptime - end) / period; {
-	case passed > mostLate:
+	case passed > maxLate:
 		return end + passed*period
 	case passed > 0:
 		return end + period

@@ -16,7 +16,7 @@ type Command struct {
 	Name, Topic, Payload string // {value} in the payload stands for the value
 	Type                 Kind   // Flag, Number or Text
 	On, Off              string
-	Least, Most          *float64
+	Min, Max             *float64
 	Values               []string // allowed texts; none: any
 	Confirm              int      // index of the point that confirms it; -1: none
 	Tolerance            float64
@@ -69,10 +69,10 @@ func (c *Command) fits(f float64) error {
 	switch {
 	case math.IsNaN(f) || math.IsInf(f, 0):
 		return fmt.Errorf("%v is not a number", f)
-	case c.Least != nil && f < *c.Least:
-		return fmt.Errorf("%v is less than %v", f, *c.Least)
-	case c.Most != nil && f > *c.Most:
-		return fmt.Errorf("%v is more than %v", f, *c.Most)
+	case c.Min != nil && f < *c.Min:
+		return fmt.Errorf("%v is less than %v", f, *c.Min)
+	case c.Max != nil && f > *c.Max:
+		return fmt.Errorf("%v is more than %v", f, *c.Max)
 	}
 	return nil
 }
@@ -89,8 +89,9 @@ func escape(text string) string {
 // Count returns the number of messages with a point, to detect a later one.
 func (d *Device) Count(point int) uint64 { return d.points[point].count }
 
-// Is reports whether a point has the value that a command has set, in a message since the Count.
-func (d *Device) Is(c *Command, v Value, since uint64) bool {
+// Confirms reports whether a point has the value that a command has set, in a message since the
+// Count.
+func (d *Device) Confirms(c *Command, v Value, since uint64) bool {
 	r := &d.points[c.Confirm]
 	if r.fault != "" || r.count < since || r.value.Kind == None {
 		return false
@@ -105,8 +106,8 @@ func (d *Device) Is(c *Command, v Value, since uint64) bool {
 	return r.value.Kind == Text && r.value.Text == v.Text || r.label != "" && strings.EqualFold(r.label, v.Text)
 }
 
-// Says returns what a point says now, for people.
-func (d *Device) Says(point int) string {
+// Text returns what a point says now, for people.
+func (d *Device) Text(point int) string {
 	r := &d.points[point]
 	switch {
 	case r.fault != "":

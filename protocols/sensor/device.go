@@ -81,9 +81,9 @@ type Message struct {
 	Retained bool // it is a retained message, not a new one
 }
 
-// Hear handles a message and returns the points to publish. An empty payload is ignored: it only
+// Receive handles a message and returns the points to publish. An empty payload is ignored: it only
 // removes a retained message.
-func (d *Device) Hear(m Message, now time.Time) []int {
+func (d *Device) Receive(m Message, now time.Time) []int {
 	if len(m.Payload) == 0 {
 		return nil
 	}
@@ -210,9 +210,9 @@ func (d *Device) word(i int, w lastWord, retained bool, now time.Time) {
 	}
 }
 
-// Lose notes that nothing can be received any more, and why; empty: it can be again. Messages in
-// between are missed. It returns the points to publish.
-func (d *Device) Lose(why string, now time.Time) []int {
+// ConnectionLost notes that nothing can be received any more, and why; empty: it can be again.
+// Messages in between are missed. It returns the points to publish.
+func (d *Device) ConnectionLost(why string, now time.Time) []int {
 	if why != "" && d.lost == "" {
 		clear(d.words)
 		for i := range d.points {

@@ -41,9 +41,9 @@ func play(spec Spec, steps ...string) (lines []string) {
 		case !message:
 			list = d.Tick(now)
 		case topic == "lose":
-			list = d.Lose(payload, now)
+			list = d.ConnectionLost(payload, now)
 		default:
-			list = d.Hear(Message{topic, []byte(payload), retained}, now)
+			list = d.Receive(Message{topic, []byte(payload), retained}, now)
 		}
 		var parts []string
 		for _, i := range list {
@@ -153,7 +153,7 @@ func TestSourceTime(t *testing.T) {
 		{`17`, began}, {`null`, began}, {`{}`, began}, {`"soon"`, began},
 	} {
 		d := NewDevice(spec, began)
-		d.Hear(Message{"p/sensor", []byte(`{"t":1,"at":` + x.at + `}`), false}, began)
+		d.Receive(Message{"p/sensor", []byte(`{"t":1,"at":` + x.at + `}`), false}, began)
 		if got := d.Sample(0, began); !got.Time.Equal(x.want) || got.Quality != "" {
 			t.Errorf("%s: %v, want %v", x.at, got, x.want)
 		}
@@ -161,7 +161,7 @@ func TestSourceTime(t *testing.T) {
 	d := NewDevice(spec, began)
 	say := func(second int, retained bool) []int {
 		now := began.Add(time.Minute)
-		return d.Hear(Message{"p/sensor", fmt.Appendf(nil, `{"t":%d,"at":%d}`, second, now.Unix()-int64(second)), retained}, now)
+		return d.Receive(Message{"p/sensor", fmt.Appendf(nil, `{"t":%d,"at":%d}`, second, now.Unix()-int64(second)), retained}, now)
 	}
 	if list := say(50, true); len(list) != 1 || d.Sample(0, began.Add(time.Minute)).Quality != "" {
 		t.Error("a retained message that tells how old it is, is not good")
@@ -171,7 +171,7 @@ func TestSourceTime(t *testing.T) {
 	}
 	now := began.Add(time.Minute)
 	for _, value := range []string{"7", "8"} {
-		d.Hear(Message{"p/sensor", fmt.Appendf(nil, `{"t":%s,"at":%d}`, value, now.Unix()), false}, now)
+		d.Receive(Message{"p/sensor", fmt.Appendf(nil, `{"t":%s,"at":%d}`, value, now.Unix()), false}, now)
 	}
 	if got := d.Sample(0, now); got.Value.Number != 8 {
 		t.Errorf("%+v, want what was said last in the same second", got)
@@ -197,18 +197,18 @@ func TestNoOldValueIsGood(t *testing.T) {
 			retained := rapid.Bool().Draw(t, "retained")
 			switch rapid.IntRange(0, 5).Draw(t, "what") {
 			case 0:
-				list = append(list, d.Hear(Message{"p/sensor", fmt.Appendf(nil, `{"t":%d}`, now.Unix()%100), retained}, now)...)
+				list = append(list, d.Receive(Message{"p/sensor", fmt.Appendf(nil, `{"t":%d}`, now.Unix()%100), retained}, now)...)
 				fresh[0] = fresh[0] || !retained
 			case 1:
-				list = append(list, d.Hear(Message{"p/relay", []byte("ON"), retained}, now)...)
+				list = append(list, d.Receive(Message{"p/relay", []byte("ON"), retained}, now)...)
 				fresh[1] = fresh[1] || !retained
 			case 2:
-				list = append(list, d.Hear(Message{"p/lwt", []byte(rapid.SampledFrom([]string{"online", "offline", "x"}).Draw(t, "lwt")), retained}, now)...)
+				list = append(list, d.Receive(Message{"p/lwt", []byte(rapid.SampledFrom([]string{"online", "offline", "x"}).Draw(t, "lwt")), retained}, now)...)
 			case 3:
-				list = append(list, d.Hear(Message{"p/sensor", []byte("{"), retained}, now)...)
+				list = append(list, d.Receive(Message{"p/sensor", []byte("{"), retained}, now)...)
 			case 4:
-				list = append(list, d.Lose("gone", now)...)
-				list = append(list, d.Lose("", now)...)
+				list = append(list, d.ConnectionLost("gone", now)...)
+				list = append(list, d.ConnectionLost("", now)...)
 				clear(fresh)
 			}
 			for _, i := range list {
@@ -216,7 +216,7 @@ func TestNoOldValueIsGood(t *testing.T) {
 			}
 			for i := range spec.Points {
 				s := d.Sample(i, now)
-				if s.Quality == "" && (d.Away() != "" || d.silent(now)) {
+				if s.Quality == "" && (d.OfflineCause() != "" || d.silent(now)) {
 					t.Fatalf("%s is good although the device is away", spec.Points[i].Name)
 				}
 				if s.Quality == "" && !fresh[i] && (spec.Points[i].Silence > 0 || !d.online()) {

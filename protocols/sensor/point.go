@@ -17,7 +17,7 @@ type Point struct {
 	Labels             []Label
 	On, Off            []string
 	Absent             []Sentinel
-	Least, Most        *float64
+	Min, Max           *float64
 	Decimals           *int
 	Silence            time.Duration // 0: it is published on change only
 	Optional           bool
@@ -91,7 +91,7 @@ func (p *Point) value(text string) (Value, string, error) {
 // numeral returns the value of a Number or Integer that was sent as text or number.
 func (p *Point) numeral(text string) (Value, error) {
 	plain := (p.Scale == 0 || p.Scale == 1) && p.Offset == 0
-	if p.Type == Integer && plain && p.Least == nil && p.Most == nil {
+	if p.Type == Integer && plain && p.Min == nil && p.Max == nil {
 		return parseInteger(text)
 	}
 	f, err := parseNumber(text)
@@ -107,10 +107,10 @@ func (p *Point) numeral(text string) (Value, error) {
 	switch {
 	case math.IsInf(f, 0):
 		return Value{}, fmt.Errorf("%s is too large", excerpt(text))
-	case p.Least != nil && f < *p.Least:
-		return Value{}, fmt.Errorf("%v is less than %v", f, *p.Least)
-	case p.Most != nil && f > *p.Most:
-		return Value{}, fmt.Errorf("%v is more than %v", f, *p.Most)
+	case p.Min != nil && f < *p.Min:
+		return Value{}, fmt.Errorf("%v is less than %v", f, *p.Min)
+	case p.Max != nil && f > *p.Max:
+		return Value{}, fmt.Errorf("%v is more than %v", f, *p.Max)
 	case p.Decimals != nil:
 		f = round(f, *p.Decimals)
 	}

@@ -24,7 +24,7 @@ func TestWhatAPointMakesOfAPayload(t *testing.T) {
 		}
 	)
 	scaled := Point{Type: Number, Scale: 0.1, Offset: -5, Decimals: ptr(1)}
-	limited := Point{Type: Number, Least: ptr(-40.0), Most: ptr(125.0)}
+	limited := Point{Type: Number, Min: ptr(-40.0), Max: ptr(125.0)}
 	named := Point{Type: Number, Labels: []Label{{0, "closed"}, {1, "open"}}}
 	words := Point{Type: Flag, On: []string{"LOCKED"}, Off: []string{"UNLOCKED", "NOT_FULLY_LOCKED"}}
 	absent := Point{Type: Number, Absent: []Sentinel{{"-127", "no sensor"}, {"unavailable", ""}}}
@@ -163,7 +163,7 @@ func FuzzPayload(f *testing.F) {
 			{Name: "f", Topic: "t", Path: p, Type: Flag}, {Name: "x", Topic: "t", Path: p, Type: Text},
 		}, Availability: []Availability{{Topic: "t", Path: p}}, Time: p, MaxPayload: 1000}, time.Unix(0, 0))
 		now := time.Unix(1e9, 0)
-		for _, i := range d.Hear(Message{"t", payload, retained}, now) {
+		for _, i := range d.Receive(Message{"t", payload, retained}, now) {
 			s := d.Sample(i, now)
 			if n, _ := s.Value.number(); math.IsNaN(n) || math.IsInf(n, 0) {
 				t.Errorf("%q: %v", payload, s)
@@ -179,7 +179,7 @@ func FuzzPayload(f *testing.F) {
 func TestWhatACommandSends(t *testing.T) {
 	relay := Command{Name: "relay", Payload: Placeholder, Type: Flag, On: "ON", Off: "OFF"}
 	wrapped := Command{Name: "state", Payload: `{"state":"{value}","id":1}`, Type: Text}
-	level := Command{Name: "level", Payload: `{"brightness":{value}}`, Type: Number, Least: ptr(0.0), Most: ptr(254.0)}
+	level := Command{Name: "level", Payload: `{"brightness":{value}}`, Type: Number, Min: ptr(0.0), Max: ptr(254.0)}
 	mode := Command{Name: "mode", Payload: Placeholder, Type: Text, Values: []string{"eco", "comfort"}}
 	for _, x := range []struct {
 		c    Command

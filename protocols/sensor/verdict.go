@@ -35,7 +35,7 @@ func (d *Device) verdict(i int, now time.Time) verdict {
 	if p.Optional && !r.seen {
 		return waiting
 	}
-	if away := d.Away(); away != "" {
+	if away := d.OfflineCause(); away != "" {
 		return verdict{stale, away}
 	}
 	switch {
@@ -61,8 +61,8 @@ func (d *Device) last(i int) time.Time {
 	return d.began
 }
 
-// Away returns why the device is known to be offline; empty: it is not.
-func (d *Device) Away() string {
+// OfflineCause returns why the device is known to be offline; empty: it is not.
+func (d *Device) OfflineCause() string {
 	if d.lost != "" {
 		return d.lost
 	}
@@ -134,7 +134,7 @@ const (
 
 // Health returns the health of the device, and why it is not well.
 func (d *Device) Health(now time.Time) (Health, string) {
-	if away := d.Away(); away != "" {
+	if away := d.OfflineCause(); away != "" {
 		return Unreachable, away
 	}
 	switch {

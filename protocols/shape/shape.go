@@ -29,8 +29,8 @@ type Form struct {
 	Announce      string
 }
 
-// Who identifies the sender.
-type Who struct {
+// Origin identifies the sender.
+type Origin struct {
 	Gateway string
 	Uplink  string // path of the actor
 	Client  string // MQTT client id
@@ -48,7 +48,7 @@ type Message struct {
 // Maker makes messages of one form. It is not safe for concurrent use.
 type Maker struct {
 	ContentType                      string
-	who                              Who
+	who                              Origin
 	topic, begin, end, record, field template
 	announceTopic, announce          template
 	between, betweenFields           string
@@ -91,7 +91,7 @@ func ParseForm(s string) (Form, error) {
 }
 
 // New returns a maker, or what is wrong with the form.
-func (f Form) New(who Who) (*Maker, error) {
+func (f Form) New(who Origin) (*Maker, error) {
 	m := &Maker{ContentType: f.ContentType, who: who, between: f.Between, betweenFields: f.BetweenFields, known: map[string]bool{}, singly: f.Between == ""}
 	for _, x := range []struct {
 		to    *template

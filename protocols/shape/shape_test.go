@@ -13,7 +13,7 @@ import (
 	"gatewayd/protocols/shape"
 )
 
-var who = shape.Who{Gateway: "site-7", Uplink: "uplinks/cloud", Client: "dev-1"}
+var who = shape.Origin{Gateway: "site-7", Uplink: "uplinks/cloud", Client: "dev-1"}
 
 var named = []string{"plain", "webhook", "thingsboard", "aws-iot", "azure-iot-hub", "azure-event-grid", "home-assistant"}
 

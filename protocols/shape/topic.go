@@ -10,7 +10,7 @@ import (
 const most = 10_000
 
 // Topic expands a topic that may contain ${gateway}, ${uplink} and ${client}.
-func Topic(text string, who Who) (string, error) {
+func Topic(text string, who Origin) (string, error) {
 	t, err := parse(text, ofGateway)
 	if err != nil {
 		return "", err

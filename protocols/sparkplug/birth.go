@@ -8,14 +8,14 @@ import (
 
 // births publishes the birth of the node and of every device that is not absent. The first births
 // of a connection begin a session.
-func (n *Node) births(now time.Time) Do {
+func (n *Node) births(now time.Time) Actions {
 	if !n.born || n.setBack(now) {
 		n.begin = now.UnixMilli()
 	}
 	n.born, n.again, n.birthAt, n.calm = true, time.Time{}, now, time.Time{}
 	n.clock, n.seq = now.UnixMilli(), 0
 	own := []Metric{n.bdSeqMetric(now, n.alias(bdSeqAlias)), {Name: Rebirth, Time: now.UnixMilli(), Type: Boolean, Value: false}}
-	do := Do{Send: []Message{n.say(NBIRTH, n.devices[0], n.known(n.devices[0], own, now), now)}}
+	do := Actions{Send: []Message{n.say(NBIRTH, n.devices[0], n.known(n.devices[0], own, now), now)}}
 	n.devices[0].born = true
 	for _, d := range n.devices[1:] {
 		d.born = false
@@ -63,13 +63,13 @@ func (n *Node) say(verb string, d *device, metrics []Metric, now time.Time) Mess
 
 // rebirth publishes all births again, or later if that has just been done. Until then no data is
 // sent.
-func (n *Node) rebirth(now time.Time) Do {
+func (n *Node) rebirth(now time.Time) Actions {
 	since := now.Sub(n.birthAt)
 	if since >= 0 && since < gap {
 		if n.again.IsZero() {
 			n.again = n.birthAt.Add(gap)
 		}
-		return Do{}
+		return Actions{}
 	}
 	return n.births(now)
 }

@@ -6,20 +6,20 @@ import (
 )
 
 // Command handles a non-retained message on a command topic.
-func (n *Node) Command(topic string, payload []byte, now time.Time) Do {
+func (n *Node) Command(topic string, payload []byte, now time.Time) Actions {
 	w, ok := ParseTopic(topic)
 	if !ok || w.Group != n.cfg.Group || w.Node != n.cfg.Node || w.Verb != NCMD && w.Verb != DCMD {
-		return Do{}
+		return Actions{}
 	}
 	p, err := Parse(payload)
 	if err != nil {
-		return Do{Notes: []string{fmt.Sprintf("%s: %v", topic, err)}}
+		return Actions{Notes: []string{fmt.Sprintf("%s: %v", topic, err)}}
 	}
 	d := n.byName[w.Device]
 	if d == nil {
-		return Do{Notes: []string{fmt.Sprintf("%s: there is no device %s", topic, w.Device)}}
+		return Actions{Notes: []string{fmt.Sprintf("%s: there is no device %s", topic, w.Device)}}
 	}
-	var do Do
+	var do Actions
 	ask := false
 	for i := range p.Metrics {
 		m := &p.Metrics[i]
@@ -38,7 +38,7 @@ func (n *Node) Command(topic string, payload []byte, now time.Time) Do {
 	return do
 }
 
-func (n *Node) command(d *device, w *Metric, do *Do) error {
+func (n *Node) command(d *device, w *Metric, do *Actions) error {
 	m := n.byAlias[w.Alias]
 	if w.Name != "" {
 		m = nil
@@ -64,16 +64,16 @@ func (n *Node) command(d *device, w *Metric, do *Do) error {
 
 // Done handles the outcome of a write, "ok" or the reason for the failure. The written value
 // becomes the metric's value, unless a track provides that.
-func (n *Node) Done(w Write, outcome string, now time.Time) Do {
+func (n *Node) Done(w Write, outcome string, now time.Time) Actions {
 	d := n.byName[w.Command.Device]
 	if d == nil {
-		return Do{}
+		return Actions{}
 	}
 	m, how := d.byName[w.Command.Metric], d.byName[w.Command.Metric+Outcome]
 	if m == nil || how == nil {
-		return Do{}
+		return Actions{}
 	}
-	var do Do
+	var do Actions
 	b := bundle{node: n, now: now, do: &do, open: map[*device]*load{}}
 	ms := now.UnixMilli()
 	if outcome == "ok" && m.owner == nil {
@@ -83,7 +83,7 @@ func (n *Node) Done(w Write, outcome string, now time.Time) Do {
 	how.value = outcome
 	b.tell(d, how, ms)
 	if !n.Born() || !d.born { // the births will contain it
-		return Do{}
+		return Actions{}
 	}
 	b.flush()
 	return do

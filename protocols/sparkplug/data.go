@@ -14,11 +14,11 @@ var ErrNotBorn = errors.New("births are not stored")
 
 // Records publishes records, which are in order for each track. If it returns an error, none of
 // them are published.
-func (n *Node) Records(batch []record.Record, now time.Time) (Do, error) {
+func (n *Node) Records(batch []record.Record, now time.Time) (Actions, error) {
 	if !n.Born() {
-		return Do{}, ErrNotBorn
+		return Actions{}, ErrNotBorn
 	}
-	var do Do
+	var do Actions
 	if n.learn(batch) || n.setBack(now) { // births that the node itself needs are never postponed
 		do = n.births(now)
 	}
@@ -47,10 +47,10 @@ func (n *Node) Records(batch []record.Record, now time.Time) (Do, error) {
 	return do, nil
 }
 
-// Doubt forgets the values of a batch that may not have been received, as it will be sent again.
+// Forget forgets the values of a batch that may not have been received, as it will be sent again.
 // The births of the next connection then contain only delivered values; otherwise a value that
 // makes a broker close the connection would close every one.
-func (n *Node) Doubt(batch []record.Record) {
+func (n *Node) Forget(batch []record.Record) {
 	for i := range batch {
 		t := n.tracks[batch[i].Track]
 		if t == nil {
@@ -69,8 +69,8 @@ func (n *Node) Doubt(batch []record.Record) {
 func (n *Node) setBack(now time.Time) bool { return now.UnixMilli() < n.clock-ahead.Milliseconds() }
 
 // Wake must be called when it is Due, or later.
-func (n *Node) Wake(now time.Time) Do {
-	var do Do
+func (n *Node) Wake(now time.Time) Actions {
+	var do Actions
 	switch {
 	case n.Due().IsZero():
 	case !n.again.IsZero():
@@ -94,7 +94,7 @@ func (n *Node) Wake(now time.Time) Do {
 
 // settle makes values current that were sent only as historical, and publishes which devices are
 // gone: the backlog has ended.
-func (n *Node) settle(now time.Time, do *Do) {
+func (n *Node) settle(now time.Time, do *Actions) {
 	b := bundle{node: n, now: now, do: do, open: map[*device]*load{}}
 	for _, d := range n.devices {
 		if d.id != "" && d.absent() {
@@ -117,7 +117,7 @@ func (n *Node) settle(now time.Time, do *Do) {
 type bundle struct {
 	node *Node
 	now  time.Time
-	do   *Do
+	do   *Actions
 	open map[*device]*load
 	all  []*device // of open, in the order of their first value
 }

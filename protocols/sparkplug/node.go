@@ -65,8 +65,8 @@ type Write struct {
 	Value   any // int64, uint64, float64, bool or string
 }
 
-// Do is what is to be done now, in this order.
-type Do struct {
+// Actions is what is to be done now, in this order.
+type Actions struct {
 	Send   []Message
 	Writes []Write
 	Notes  []string // messages that were ignored, for the log
@@ -218,10 +218,10 @@ func (n *Node) bdSeqMetric(now time.Time, alias uint64) Metric {
 }
 
 // Connected is called when the server has accepted the CONNECT and all subscriptions.
-func (n *Node) Connected(now time.Time) Do {
+func (n *Node) Connected(now time.Time) Actions {
 	n.linked = true
 	if n.cfg.Host != "" && !n.hosts[n.server].up {
-		return Do{}
+		return Actions{}
 	}
 	return n.births(now)
 }
@@ -268,33 +268,33 @@ func (n *Node) Waiting() string {
 }
 
 // Host handles a message on the topic of a host application.
-func (n *Node) Host(topic string, payload []byte, now time.Time) Do {
+func (n *Node) Host(topic string, payload []byte, now time.Time) Actions {
 	if n.cfg.Host == "" || topic != StateTopic(n.cfg.Host) {
-		return Do{}
+		return Actions{}
 	}
 	s, err := ParseState(payload)
 	if err != nil {
-		return Do{Notes: []string{err.Error()}}
+		return Actions{Notes: []string{err.Error()}}
 	}
 	h := &n.hosts[n.server]
 	if s.Online {
 		if h.heard && s.Time < h.last {
-			return Do{Notes: []string{fmt.Sprintf("the primary host reports online as of %d, but a later state, as of %d, was received before", s.Time, h.last)}}
+			return Actions{Notes: []string{fmt.Sprintf("the primary host reports online as of %d, but a later state, as of %d, was received before", s.Time, h.last)}}
 		}
 		h.heard, h.told, h.up, h.online, h.last = true, true, true, s.Time, s.Time
 		if !n.linked || n.born {
-			return Do{}
+			return Actions{}
 		}
 		return n.births(now)
 	}
 	if h.heard && s.Time < h.online {
-		return Do{Notes: []string{fmt.Sprintf("the primary host reports offline as of %d, but was online at %d", s.Time, h.online)}}
+		return Actions{Notes: []string{fmt.Sprintf("the primary host reports offline as of %d, but was online at %d", s.Time, h.online)}}
 	}
 	h.heard, h.told, h.up, h.last = true, true, false, max(h.last, s.Time)
 	if !n.linked || !n.born && len(n.hosts) == 1 {
-		return Do{} // it waits here
+		return Actions{} // it waits here
 	}
-	do := Do{Send: n.Leave(now), Leave: fmt.Sprintf("the primary host %s is offline", n.cfg.Host)}
+	do := Actions{Send: n.Leave(now), Leave: fmt.Sprintf("the primary host %s is offline", n.cfg.Host)}
 	n.Walk()
 	return do
 }

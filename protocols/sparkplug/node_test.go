@@ -31,7 +31,7 @@ type world struct {
 	writes  []sparkplug.Write
 }
 
-func (w *world) do(d sparkplug.Do) {
+func (w *world) do(d sparkplug.Actions) {
 	for _, m := range d.Send {
 		w.m.Published(m.Topic, m.QoS, false, m.Payload)
 		w.hear(m)

@@ -152,7 +152,7 @@ func TestScenes(t *testing.T) {
 }
 
 func TestPrimaryHost(t *testing.T) {
-	host := func(n *sparkplug.Node, text string) sparkplug.Do {
+	host := func(n *sparkplug.Node, text string) sparkplug.Actions {
 		return n.Host("spBv1.0/STATE/h", []byte(text), noon)
 	}
 	n := stage(t, "h")
@@ -161,7 +161,7 @@ func TestPrimaryHost(t *testing.T) {
 			t.Errorf("%s: %+v", ignored, d)
 		}
 	}
-	if d := n.Host("spBv1.0/STATE/other", []byte(`{"online":false,"timestamp":9}`), noon); !reflect.DeepEqual(d, sparkplug.Do{}) {
+	if d := n.Host("spBv1.0/STATE/other", []byte(`{"online":false,"timestamp":9}`), noon); !reflect.DeepEqual(d, sparkplug.Actions{}) {
 		t.Errorf("another host: %+v", d)
 	}
 	d := host(n, `{"online":false,"timestamp":1}`)
@@ -204,7 +204,7 @@ func TestTopics(t *testing.T) {
 			t.Errorf("%q is %+v", bad, w)
 		}
 	}
-	if w, ok := sparkplug.ParseTopic(sparkplug.Topic("g", sparkplug.DCMD, "n", "d")); !ok || w != (sparkplug.Where{Group: "g", Verb: "DCMD", Node: "n", Device: "d"}) {
+	if w, ok := sparkplug.ParseTopic(sparkplug.Topic("g", sparkplug.DCMD, "n", "d")); !ok || w != (sparkplug.ParsedTopic{Group: "g", Verb: "DCMD", Node: "n", Device: "d"}) {
 		t.Error(w, ok)
 	}
 }

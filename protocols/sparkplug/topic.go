@@ -32,27 +32,27 @@ func Topic(group, verb, node, device string) string {
 	return t
 }
 
-// Where is the content of a topic of a node or device.
-type Where struct{ Group, Verb, Node, Device string }
+// ParsedTopic is the content of a topic of a node or device.
+type ParsedTopic struct{ Group, Verb, Node, Device string }
 
 // ParseTopic parses a topic made by Topic.
-func ParseTopic(topic string) (Where, bool) {
+func ParseTopic(topic string) (ParsedTopic, bool) {
 	parts := strings.Split(topic, "/")
 	if len(parts) < 4 || parts[0] != Namespace {
-		return Where{}, false
+		return ParsedTopic{}, false
 	}
-	w := Where{Group: parts[1], Verb: parts[2], Node: parts[3]}
+	w := ParsedTopic{Group: parts[1], Verb: parts[2], Node: parts[3]}
 	switch w.Verb {
 	case NBIRTH, NDATA, NDEATH, NCMD:
 		return w, len(parts) == 4
 	case DBIRTH, DDATA, DDEATH, DCMD:
 		if len(parts) != 5 {
-			return Where{}, false
+			return ParsedTopic{}, false
 		}
 		w.Device = parts[4]
 		return w, w.Device != ""
 	}
-	return Where{}, false
+	return ParsedTopic{}, false
 }
 
 // CheckID returns an error if an id is not allowed for a group, node, device or host.

@@ -26,9 +26,9 @@ type asking struct {
 	first atomic.Int32
 }
 
-// mostForeign is the number of answers to other questions that are skipped. More of them mean a
+// maxForeign is the number of answers to other questions that are skipped. More of them mean a
 // spoofing attempt; TCP is not affected.
-const mostForeign = 64
+const maxForeign = 64
 
 // ask asks the servers in turn until one knows. ErrNotFound is such an answer.
 func (a *asking) ask(ctx context.Context, name string, kind dnsmessage.Type) (reply, error) {
@@ -152,7 +152,7 @@ func stream(conn net.Conn, id uint16, name string, kind dnsmessage.Type) (reply,
 // skipped.
 func datagrams(conn net.Conn, id uint16, name string, kind dnsmessage.Type) (reply, error) {
 	buf := make([]byte, 4096)
-	for range mostForeign {
+	for range maxForeign {
 		n, err := conn.Read(buf)
 		if err != nil {
 			return reply{}, err

@@ -45,7 +45,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%x: %+v", msg, got)
 		}
 		for _, all := range got.extra {
-			if len(all) > mostAddrs {
+			if len(all) > maxAddrs {
 				t.Errorf("%d addresses of one host", len(all))
 			}
 		}
@@ -56,7 +56,7 @@ func FuzzConf(f *testing.F) {
 	f.Add([]byte("# modem\nnameserver 10.0.0.1\nnameserver fe80::1%eth0\noptions timeout:1 attempts:3 use-vc\nsearch lan\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c := parseConf(text)
-		if len(c.servers) > mostServers || c.timeout <= 0 || c.timeout.Seconds() > 30 || c.attempts < 1 || c.attempts > 5 {
+		if len(c.servers) > maxServers || c.timeout <= 0 || c.timeout.Seconds() > 30 || c.attempts < 1 || c.attempts > 5 {
 			t.Errorf("%q: %+v", text, c)
 		}
 	})

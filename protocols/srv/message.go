@@ -165,21 +165,21 @@ func (all *records) record(h dnsmessage.ResourceHeader, p *dnsmessage.Parser) er
 }
 
 func (all *records) address(owner string, a netip.Addr) {
-	if len(all.addrs[owner]) < mostAddrs {
+	if len(all.addrs[owner]) < maxAddrs {
 		all.addrs[owner] = append(all.addrs[owner], a)
 	}
 }
 
 // end follows the aliases in one answer.
 func (all *records) end(name string) (string, error) {
-	for range mostAliases {
+	for range maxAliases {
 		next, alias := all.aliases[key(name)]
 		if !alias {
 			return name, nil
 		}
 		name = next
 	}
-	return "", fmt.Errorf("more than %d aliases one after the other", mostAliases)
+	return "", fmt.Errorf("more than %d aliases one after the other", maxAliases)
 }
 
 // host returns a name in the usual notation; empty for the root.

@@ -77,14 +77,14 @@ func TestALongListIsCutToSomeOfEachPriority(t *testing.T) {
 		all = append(all, Target{Port: uint16(i), Priority: uint16(i / 45)})
 	}
 	got := cut(all)
-	if len(got) != mostTargets || got[0].Port != 0 || got[29].Port != 29 || got[30].Port != 45 || got[31].Port != 90 {
+	if len(got) != maxTargets || got[0].Port != 0 || got[29].Port != 29 || got[30].Port != 45 || got[31].Port != 90 {
 		t.Errorf("%d are left: %v", len(got), got)
 	}
 	all = all[:0]
 	for i := range 100 {
 		all = append(all, Target{Port: uint16(i), Priority: uint16(i)})
 	}
-	if got := cut(all); len(got) != mostTargets || got[31].Port != 31 {
+	if got := cut(all); len(got) != maxTargets || got[31].Port != 31 {
 		t.Errorf("%d are left: %v", len(got), got)
 	}
 	if got := cut(all[:5]); len(got) != 5 {

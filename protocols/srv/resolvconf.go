@@ -23,9 +23,9 @@ type conf struct {
 }
 
 const (
-	systemFile  = "/etc/resolv.conf"
-	mostServers = 8
-	mostBytes   = 64 << 10 // of the file
+	systemFile = "/etc/resolv.conf"
+	maxServers = 8
+	maxBytes   = 64 << 10 // of the file
 )
 
 // begin reads the present content of the file.
@@ -59,7 +59,7 @@ func read(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, mostBytes))
+	return io.ReadAll(io.LimitReader(f, maxBytes))
 }
 
 // parseConf ignores what it does not understand, as resolvers do.
@@ -72,7 +72,7 @@ func parseConf(text []byte) conf {
 		}
 		switch words[0] {
 		case "nameserver":
-			if a, err := netip.ParseAddr(words[1]); err == nil && len(c.servers) < mostServers {
+			if a, err := netip.ParseAddr(words[1]); err == nil && len(c.servers) < maxServers {
 				c.servers = append(c.servers, a)
 			}
 		case "options":

@@ -48,12 +48,12 @@ type Target struct {
 }
 
 const (
-	mostTargets = 32 // of one service that are tried; see cut
-	mostAddrs   = 16 // of one host
-	mostAliases = 8  // in a chain
-	mostNamed   = 3  // unreachable targets named in an error
-	leastTry    = 2 * time.Second
-	usualTry    = 10 * time.Second // time per attempt to connect, if ctx has no deadline
+	maxTargets = 32 // of one service that are tried; see cut
+	maxAddrs   = 16 // of one host
+	maxAliases = 8  // in a chain
+	maxNamed   = 3  // unreachable targets named in an error
+	minTry     = 2 * time.Second
+	defaultTry = 10 * time.Second // time per attempt to connect, if ctx has no deadline
 )
 
 // Lookup returns the targets of a service, such as "_mdi._tcp.example.com", in the order in which
@@ -116,17 +116,17 @@ func (r Resolver) Dial(ctx context.Context, name string, dial func(ctx context.C
 		}
 	}
 	more := ""
-	if n := len(failed) - mostNamed; n > 0 {
-		failed, more = failed[:mostNamed], fmt.Sprintf("; and %d more", n)
+	if n := len(failed) - maxNamed; n > 0 {
+		failed, more = failed[:maxNamed], fmt.Sprintf("; and %d more", n)
 	}
 	return nil, Target{}, fmt.Errorf("service %s: no server accepts a connection: %s%s", name, strings.Join(failed, "; "), more)
 }
 
 // try dials one address; left is how many remain, including this one.
 func try(ctx context.Context, left int, address string, dial func(ctx context.Context, network, address string) (net.Conn, error)) (net.Conn, error) {
-	share := usualTry
+	share := defaultTry
 	if at, limited := ctx.Deadline(); limited {
-		share = max(time.Until(at)/time.Duration(left), leastTry)
+		share = max(time.Until(at)/time.Duration(left), minTry)
 	}
 	ctx, cancel := context.WithTimeout(ctx, share)
 	defer cancel()
@@ -166,12 +166,12 @@ func cut(targets []Target) []Target {
 			heads++
 		}
 	}
-	others, last := max(mostTargets-heads, 0), 0
+	others, last := max(maxTargets-heads, 0), 0
 	kept := targets[:0]
 	for i, t := range targets {
 		head := i == 0 || int(t.Priority) != last
 		last = int(t.Priority)
-		if !head && others == 0 || len(kept) == mostTargets {
+		if !head && others == 0 || len(kept) == maxTargets {
 			continue
 		}
 		if !head {
@@ -226,7 +226,7 @@ func (a *asking) host(ctx context.Context, name string) ([]netip.Addr, error) {
 
 // follow asks until aliases are resolved.
 func (a *asking) follow(ctx context.Context, name string, kind dnsmessage.Type) (reply, error) {
-	for range mostAliases {
+	for range maxAliases {
 		got, err := a.ask(ctx, name, kind)
 		if err != nil {
 			return reply{}, err
@@ -239,7 +239,7 @@ func (a *asking) follow(ctx context.Context, name string, kind dnsmessage.Type) 
 		}
 		name = got.name
 	}
-	return reply{}, fmt.Errorf("more than %d aliases one after the other", mostAliases)
+	return reply{}, fmt.Errorf("more than %d aliases one after the other", maxAliases)
 }
 
 // several prints errors in one line, each once.

@@ -362,7 +362,7 @@ func TestALongList(t *testing.T) {
 		return said(q, 0, all...)
 	})
 	got, err := resolver(t, port, "nameserver 127.0.0.1", "options use-vc").Lookup(within(t), service)
-	if err != nil || len(got) != mostTargets || got[0].Port != 5001 {
+	if err != nil || len(got) != maxTargets || got[0].Port != 5001 {
 		t.Errorf("%d, %v, %v", len(got), got, err)
 	}
 }

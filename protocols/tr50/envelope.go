@@ -70,8 +70,8 @@ func responses(payload []byte, n int) ([]response, error) {
 
 // Limits of records per batch command and of commands per envelope: together about 50 kB.
 const (
-	mostOfBatch    = 50
-	mostOfEnvelope = 10
+	maxOfBatch    = 50
+	maxOfEnvelope = 10
 )
 
 // batches returns the commands that publish items, those of one kind in order. There is no batch
@@ -81,7 +81,7 @@ func batches(items []item) []command {
 	open := map[string]int{} // per kind, the command that has room left
 	for _, x := range items {
 		at, is := open[x.kind]
-		if !is || x.kind == "log" || len(all[at].items) >= mostOfBatch {
+		if !is || x.kind == "log" || len(all[at].items) >= maxOfBatch {
 			at = len(all)
 			open[x.kind] = at
 			all = append(all, command{})

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	mailTime   = 30 * time.Second // for one exchange about mail
-	mostAtOnce = 20               // messages
+	mailTime  = 30 * time.Second // for one exchange about mail
+	maxAtOnce = 20               // messages
 )
 
 // mailbox checks for mail until the connection ends.
@@ -34,7 +34,7 @@ func (x *sender) mailbox() {
 func (x *sender) fetch() {
 	ctx, cancel := context.WithTimeout(context.Background(), mailTime)
 	defer cancel()
-	replies, err := x.exchange(ctx, []command{{Command: "mailbox.check", Params: map[string]any{"autoComplete": false, "limit": mostAtOnce}}})
+	replies, err := x.exchange(ctx, []command{{Command: "mailbox.check", Params: map[string]any{"autoComplete": false, "limit": maxAtOnce}}})
 	if err != nil || replies[0].failure() != "" {
 		return // it is checked again, and the end of a connection is reported elsewhere
 	}
@@ -48,7 +48,7 @@ func (x *sender) fetch() {
 			fresh++
 		}
 	}
-	if fresh > 0 && len(mail) >= mostAtOnce {
+	if fresh > 0 && len(mail) >= maxAtOnce {
 		x.look()
 	}
 }
@@ -112,7 +112,7 @@ func (s *Session) method(name string) (actor, method string, found bool) {
 func (s *Session) remember(id string) {
 	s.seen[id] = &outcome{}
 	s.order = append(s.order, id)
-	for i := 0; len(s.order) > mostMail && i < len(s.order); {
+	for i := 0; len(s.order) > maxMail && i < len(s.order); {
 		if old := s.order[i]; s.seen[old].done {
 			delete(s.seen, old)
 			s.order = append(s.order[:i], s.order[i+1:]...)

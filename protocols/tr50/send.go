@@ -32,7 +32,7 @@ func (x *sender) Send(ctx context.Context, batch []record.Record) error {
 			return fmt.Errorf("the server rejects all records: %s", why)
 		}
 	}
-	all := &uplink.Rejected{Taken: true}
+	all := &uplink.RejectedError{Taken: true}
 	for i, why := range refused {
 		all.Records = append(all.Records, uplink.Refusal{Index: i, Why: why})
 	}
@@ -43,7 +43,7 @@ func (x *sender) Send(ctx context.Context, batch []record.Record) error {
 // publish sends commands. It returns the items of batch commands that failed, and notes the records
 // of single commands that failed.
 func (x *sender) publish(ctx context.Context, commands []command, refused map[int]string) (again []item, err error) {
-	for some := range slices.Chunk(commands, mostOfEnvelope) {
+	for some := range slices.Chunk(commands, maxOfEnvelope) {
 		replies, err := x.exchange(ctx, some)
 		if err != nil {
 			return nil, err

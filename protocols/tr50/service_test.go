@@ -19,7 +19,7 @@ func TestServerByDNS(t *testing.T) {
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(s.cfg.Broker.URL, "tcp://"))
 	s.cfg.Broker.URL, s.cfg.Broker.Resolver = "tcp+srv://"+service, srvtest.Run(t, service, "1", port)
 	for i, want := range [][]string{{"property meter.n=1"}, {"property meter.n=1", "property meter.n=2"}} {
-		x := dial(t, s, uplink.Hear{})
+		x := dial(t, s, uplink.Callbacks{})
 		if err := x.Send(soon(t), []record.Record{rec(i+1, record.Field{Name: "n", Value: int64(i + 1)})}); err != nil {
 			t.Fatal(err)
 		}

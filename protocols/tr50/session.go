@@ -49,8 +49,8 @@ type outcome struct {
 	params json.RawMessage
 }
 
-// mostMail is the number of outcomes remembered.
-const mostMail = 256
+// maxMail is the number of outcomes remembered.
+const maxMail = 256
 
 // NewSession returns a Session without history.
 func NewSession(cfg Config) *Session {
@@ -60,7 +60,7 @@ func NewSession(cfg Config) *Session {
 // sender is one connection.
 type sender struct {
 	s      *Session
-	hear   uplink.Hear
+	hear   uplink.Callbacks
 	client *mqttclient.Client
 	proven bool // something was published successfully, so identity and permissions are right
 
@@ -74,7 +74,7 @@ type sender struct {
 const notified = "notify/mailbox_activity"
 
 // Dial connects to the server. See uplink.Dial.
-func (s *Session) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error) {
+func (s *Session) Dial(ctx context.Context, hear uplink.Callbacks) (uplink.Sender, error) {
 	x := &sender{s: s, hear: hear, pending: map[string]chan []byte{}, post: make(chan struct{}, 1), done: make(chan struct{})}
 	cfg := s.cfg.Broker
 	cfg.Subscriptions = []mqttclient.Subscription{
@@ -162,7 +162,7 @@ func (x *sender) exchange(ctx context.Context, commands []command) ([]response, 
 		return nil, errors.New("the connection ended before the reply")
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, &uplink.Late{What: fmt.Sprintf("the broker accepted %s, but no TR50 server replies in time", commands[0].Command)}
+			return nil, &uplink.DeadlineError{What: fmt.Sprintf("the broker accepted %s, but no TR50 server replies in time", commands[0].Command)}
 		}
 		return nil, fmt.Errorf("no reply to %s: %w", commands[0].Command, ctx.Err())
 	}

@@ -47,7 +47,7 @@ func rig(t *testing.T) (*tr50test.Server, *Session) {
 	})
 }
 
-func dial(t *testing.T, s *Session, hear uplink.Hear) uplink.Sender {
+func dial(t *testing.T, s *Session, hear uplink.Callbacks) uplink.Sender {
 	t.Helper()
 	x, err := s.Dial(soon(t), hear)
 	if err != nil {
@@ -71,7 +71,7 @@ func texts(all []tr50test.Published) (short []string) {
 
 func TestEveryKind(t *testing.T) {
 	server, s := rig(t)
-	x := dial(t, s, uplink.Hear{})
+	x := dial(t, s, uplink.Callbacks{})
 	absent := rec(3)
 	absent.Absent, absent.Cause = true, "timeout"
 	batch := []record.Record{
@@ -117,13 +117,13 @@ func TestBadRecordIsIsolated(t *testing.T) {
 		}
 		return ""
 	})
-	x := dial(t, s, uplink.Hear{})
+	x := dial(t, s, uplink.Callbacks{})
 	var batch []record.Record
 	for i := range 200 {
 		batch = append(batch, rec(i, record.Field{Name: "power", Value: float64(i)}, record.Field{Name: "mode", Value: fmt.Sprint("m", i)}))
 	}
 	err := x.Send(soon(t), batch)
-	var rejected *uplink.Rejected
+	var rejected *uplink.RejectedError
 	if !errors.As(err, &rejected) || !rejected.Taken || len(rejected.Records) != 1 || rejected.Records[0] != (uplink.Refusal{Index: 7, Why: "meter.power: out of range (-90008)"}) {
 		t.Fatalf("%v", err)
 	}
@@ -140,9 +140,9 @@ func TestBadRecordIsIsolated(t *testing.T) {
 func TestEverythingRefused(t *testing.T) {
 	server, s := rig(t)
 	server.Refuse(func(tr50test.Published) string { return "Device not found" })
-	x := dial(t, s, uplink.Hear{})
+	x := dial(t, s, uplink.Callbacks{})
 	err := x.Send(soon(t), []record.Record{rec(1, record.Field{Name: "a", Value: 1.0}), rec(2, record.Field{Name: "a", Value: 2.0})})
-	var rejected *uplink.Rejected
+	var rejected *uplink.RejectedError
 	if err == nil || errors.As(err, &rejected) || !strings.Contains(err.Error(), "Device not found") {
 		t.Fatalf("%v", err)
 	}
@@ -156,7 +156,7 @@ func TestEverythingRefused(t *testing.T) {
 func TestNoReply(t *testing.T) {
 	server, s := rig(t)
 	server.Silent(func(e string) bool { return strings.Contains(e, "property") })
-	x := dial(t, s, uplink.Hear{})
+	x := dial(t, s, uplink.Callbacks{})
 	ctx, cancel := context.WithTimeout(soon(t), 300*time.Millisecond)
 	defer cancel()
 	err := x.Send(ctx, []record.Record{rec(1, record.Field{Name: "a", Value: 1.0})})
@@ -171,7 +171,7 @@ func TestMailbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	heard := make(chan uplink.Command, 10)
-	x := dial(t, s, uplink.Hear{Command: func(c uplink.Command) { heard <- c }})
+	x := dial(t, s, uplink.Callbacks{Command: func(c uplink.Command) { heard <- c }})
 	c := <-heard // it waited for the connection
 	if c.Actor != "field/plc/mixer" || c.Method != "WriteRegisters" || string(c.Payload) != `{"address":1}` {
 		t.Errorf("%+v", c)
@@ -210,7 +210,7 @@ func TestMailbox(t *testing.T) {
 	late := <-heard
 	_ = x.Close()
 	late.Answer([]byte(`{"late":true}`), nil)
-	dial(t, s, uplink.Hear{Command: func(c uplink.Command) { heard <- c }})
+	dial(t, s, uplink.Callbacks{Command: func(c uplink.Command) { heard <- c }})
 	if a := acked("late"); string(a.Params) != `{"late":true}` {
 		t.Errorf("%+v", a)
 	}
@@ -228,7 +228,7 @@ func TestConnectionLost(t *testing.T) {
 		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
 		return conn, err
 	}
-	x := dial(t, s, uplink.Hear{Lost: func(err error) { lost <- err }})
+	x := dial(t, s, uplink.Callbacks{Lost: func(err error) { lost <- err }})
 	conn.Close()
 	if err := <-lost; err == nil {
 		t.Error("lost for no reason")

@@ -28,7 +28,7 @@ type counted struct {
 	m *Meter
 }
 
-func (c *counted) Close() error { return Part(c.Conn) }
+func (c *counted) Close() error { return CloseDiscard(c.Conn) }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
@@ -45,10 +45,10 @@ func (c *counted) Write(p []byte) (int, error) {
 // farewell is the largest size of closing messages, in bytes.
 const farewell = 4 << 10
 
-// Part closes a connection. If more data than closing messages is unacknowledged, it is discarded:
-// a slow link would carry it for minutes beside the next connection, on which it is sent again, and
-// it would be paid for twice.
-func Part(conn net.Conn) error {
+// CloseDiscard closes a connection. If more data than closing messages is unacknowledged, it is
+// discarded: a slow link would carry it for minutes beside the next connection, on which it is sent
+// again, and it would be paid for twice.
+func CloseDiscard(conn net.Conn) error {
 	if t, ok := conn.(*net.TCPConn); ok && unsent(t) > farewell {
 		_ = t.SetLinger(0)
 	}

@@ -14,10 +14,10 @@ import (
 // A Sender is a connection to a far end, or its equivalent. Only one Send runs at a time; Close may
 // be called from any goroutine.
 type Sender interface {
-	// Send sends a batch and returns when the far end has acknowledged all of it. A *Rejected error
-	// names records that the far end will never accept. Any other error means that the connection
-	// is over and, unless it is a *Partial, nothing of the batch is confirmed: it will be sent
-	// again, and the far end may see duplicates.
+	// Send sends a batch and returns when the far end has acknowledged all of it. A *RejectedError
+	// error names records that the far end will never accept. Any other error means that the
+	// connection is over and, unless it is a *PartialError, nothing of the batch is confirmed: it
+	// will be sent again, and the far end may see duplicates.
 	Send(ctx context.Context, batch []record.Record) error
 	Close() error
 }
@@ -27,29 +27,29 @@ type Metered interface {
 	Traffic() (sent, received uint64)
 }
 
-// A Later is an error by which the far end says when to try again; the connection is closed until
-// then.
-type Later interface {
+// A RetryAfterError is an error by which the far end says when to try again; the connection is
+// closed until then.
+type RetryAfterError interface {
 	error
 	RetryAfter() (seconds int)
 }
 
-// Late is a context.DeadlineExceeded that says what did not arrive in time.
-type Late struct{ What string }
+// DeadlineError is a context.DeadlineExceeded that says what did not arrive in time.
+type DeadlineError struct{ What string }
 
-func (l *Late) Error() string { return l.What }
-func (l *Late) Unwrap() error { return context.DeadlineExceeded }
+func (l *DeadlineError) Error() string { return l.What }
+func (l *DeadlineError) Unwrap() error { return context.DeadlineExceeded }
 
 // Dial makes a connection. It returns when records can be sent, or with the reason why not, at the
 // latest when ctx ends.
-type Dial func(ctx context.Context, hear Hear) (Sender, error)
+type Dial func(ctx context.Context, hear Callbacks) (Sender, error)
 
-// Hear has the callbacks for events from the far end. The functions are never nil; they may be
+// Callbacks has the callbacks for events from the far end. The functions are never nil; they may be
 // called from any goroutine and do not block.
-type Hear struct {
+type Callbacks struct {
 	Lost    func(err error)   // the connection has ended by itself; at most once
 	Command func(cmd Command) // the far end sends a command
-	Waits   func(why string)  // the attempt to connect is waiting, and for what
+	Waiting func(why string)  // the attempt to connect is waiting, and for what
 }
 
 // A Command is a call requested by the far end.
@@ -65,8 +65,8 @@ type Command struct {
 	Answer func(payload []byte, err error)
 }
 
-// Rejected is the error if the far end will never accept some records of a batch.
-type Rejected struct {
+// RejectedError is the error if the far end will never accept some records of a batch.
+type RejectedError struct {
 	// In ascending order of Index; none: at least one of the batch, and the far end does not say
 	// which.
 	Records []Refusal
@@ -76,15 +76,15 @@ type Rejected struct {
 	Why   string // for the batch as a whole
 }
 
-// Partial is the error if the first records of a batch were acknowledged before the connection
+// PartialError is the error if the first records of a batch were acknowledged before the connection
 // ended; the outcome of the others is unknown.
-type Partial struct {
+type PartialError struct {
 	Taken int
 	Err   error
 }
 
-func (p *Partial) Error() string { return p.Err.Error() }
-func (p *Partial) Unwrap() error { return p.Err }
+func (p *PartialError) Error() string { return p.Err.Error() }
+func (p *PartialError) Unwrap() error { return p.Err }
 
 // A Refusal is one record that the far end will never accept.
 type Refusal struct {
@@ -92,7 +92,7 @@ type Refusal struct {
 	Why   string
 }
 
-func (r *Rejected) Error() string {
+func (r *RejectedError) Error() string {
 	switch len(r.Records) {
 	case 0:
 		return "rejected: " + r.Why

@@ -32,8 +32,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, id *access.Ident
 		s.forbid(w, r, id, fmt.Errorf("%s may not subscribe to %s", id.Name, filter))
 		return
 	}
-	said := make(chan Said, ahead)
-	err := s.cfg.Hear(r.Context(), filter, func(m Said) bool {
+	said := make(chan Message, ahead)
+	err := s.cfg.Subscribe(r.Context(), filter, func(m Message) bool {
 		select {
 		case said <- m:
 			return true
@@ -49,7 +49,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, id *access.Ident
 	out, pulse := &sse{w: w}, time.NewTicker(beat)
 	defer pulse.Stop()
 	if strings.HasPrefix(filter, "state/") {
-		err := s.cfg.Last(r.Context(), filter, func(m Said) error {
+		err := s.cfg.Last(r.Context(), filter, func(m Message) error {
 			if len(m.Payload) == 0 || !s.may(id, m.Topic) {
 				return nil
 			}

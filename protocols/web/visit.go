@@ -111,10 +111,10 @@ func (s *Server) may(id *access.Identity, topic string) bool {
 
 // enter returns the identity of a client.
 func (s *Server) enter(r *http.Request) (*access.Identity, error) {
-	if s.cfg.Enter == nil {
+	if s.cfg.Authenticate == nil {
 		return nil, nil
 	}
-	shown := access.Shown{Remote: r.RemoteAddr}
+	shown := access.Presented{Remote: r.RemoteAddr}
 	if token, ok := bearer(r.Header.Get("Authorization")); ok {
 		shown.Token = token
 	} else if name, password, ok := r.BasicAuth(); ok {
@@ -123,5 +123,5 @@ func (s *Server) enter(r *http.Request) (*access.Identity, error) {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		shown.Certificate = r.TLS.PeerCertificates[0]
 	}
-	return s.cfg.Enter(shown)
+	return s.cfg.Authenticate(shown)
 }

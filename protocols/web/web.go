@@ -44,8 +44,9 @@ type Config struct {
 
 	Log *slog.Logger // nil: no logging
 
-	// Enter returns the identity of a client; nil: clients have no identity and may use everything.
-	Enter func(access.Shown) (*access.Identity, error)
+	// Authenticate returns the identity of a client; nil: clients have no identity and may use
+	// everything.
+	Authenticate func(access.Presented) (*access.Identity, error)
 	// Refused is called for everything that a client is refused; it may be nil. It must not block.
 	Refused func(access.Refusal)
 	// May reports whether an identity may use a topic or, with wildcards, subscribe to at least a
@@ -53,12 +54,12 @@ type Config struct {
 	May func(id *access.Identity, topic string) bool
 	// Call carries out a call. each gets every answer, in order; an error of it ends the call.
 	Call func(ctx context.Context, call Call, each func(Answer) error) error
-	// Hear passes the messages under a filter to say, one after the other, until ctx ends or say
-	// returns false. say does not block.
-	Hear func(ctx context.Context, filter string, say func(Said) bool) error
+	// Subscribe passes the messages under a filter to say, one after the other, until ctx ends or
+	// say returns false. say does not block.
+	Subscribe func(ctx context.Context, filter string, say func(Message) bool) error
 	// Last passes the stored state of each topic under a filter of class state to say, until say
 	// returns an error.
-	Last func(ctx context.Context, filter string, say func(Said) error) error
+	Last func(ctx context.Context, filter string, say func(Message) error) error
 	// Pages are further handlers by path.
 	Pages map[string]http.HandlerFunc
 }
@@ -80,8 +81,8 @@ type Answer struct {
 	Stream  bool // more may follow
 }
 
-// Said is one message on the bus.
-type Said struct {
+// Message is one message on the bus.
+type Message struct {
 	Topic       string
 	ContentType string
 	Payload     []byte
@@ -108,7 +109,7 @@ const lookHeader = "Gateway-Look"
 const (
 	headTime = 5 * time.Second // to send the head of a request
 	goodbye  = time.Second
-	mostHead = 16 << 10
+	maxHead  = 16 << 10
 )
 
 // Server is a running server.
@@ -154,7 +155,7 @@ func Start(cfg Config) (*Server, error) {
 	protocols.SetUnencryptedHTTP2(cfg.TLS == nil) // gRPC without TLS
 	s.http = &http.Server{
 		Handler: http.HandlerFunc(s.serve), Protocols: &protocols, TLSConfig: withHTTP2(cfg.TLS),
-		ReadHeaderTimeout: headTime, IdleTimeout: cfg.Idle, MaxHeaderBytes: mostHead,
+		ReadHeaderTimeout: headTime, IdleTimeout: cfg.Idle, MaxHeaderBytes: maxHead,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    log.New(complaints{s}, "", 0),
 		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 64},

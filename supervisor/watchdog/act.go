@@ -2,8 +2,8 @@ package watchdog
 
 import "log/slog"
 
-// act carries out the decisions, on Run's goroutine only. No action blocks for long: a Dog bounds
-// its calls, and the book writes on a goroutine of its own.
+// act carries out the decisions, on Run's goroutine only. No action blocks for long: a Watchdog
+// bounds its calls, and the book writes on a goroutine of its own.
 func (k *Keeper) act() {
 	for {
 		k.mu.Lock()
@@ -26,13 +26,13 @@ func (k *Keeper) carry(a action) {
 	case doPet:
 		k.pet(a.text)
 	case doGrace:
-		if g, ok := k.c.Dog.(graceful); ok && !k.isDoomed() {
+		if g, ok := k.c.Watchdog.(graceful); ok && !k.isDoomed() {
 			k.check(doGrace, g.Grace(a.d))
 		}
 	case doSay:
 		k.say(a.text)
 	case doAnnounce:
-		if s, ok := k.c.Dog.(speaker); ok {
+		if s, ok := k.c.Watchdog.(speaker); ok {
 			k.check(doAnnounce, s.Stopping())
 		}
 	case doComplete:
@@ -64,7 +64,7 @@ func (k *Keeper) arm() {
 	if k.isDoomed() {
 		return
 	}
-	timeout, err := k.c.Dog.Arm()
+	timeout, err := k.c.Watchdog.Arm()
 	k.check(doArm, err)
 	k.step(leashed{timeout: timeout, ok: err == nil})
 }
@@ -76,11 +76,11 @@ func (k *Keeper) pet(status string) {
 		return
 	}
 	k.said = status
-	k.check(doPet, k.c.Dog.Pet(status))
+	k.check(doPet, k.c.Watchdog.Pet(status))
 }
 
 func (k *Keeper) say(text string) {
-	s, ok := k.c.Dog.(speaker)
+	s, ok := k.c.Watchdog.(speaker)
 	if text == "" || text == k.said {
 		return
 	}
@@ -112,7 +112,7 @@ func (k *Keeper) end() {
 	if k.isDoomed() {
 		return
 	}
-	if err := k.c.Dog.Stop(); err != nil {
+	if err := k.c.Watchdog.Stop(); err != nil {
 		k.log.Warn("watchdog: cannot stop", slog.Any("err", err))
 	}
 }

@@ -327,7 +327,7 @@ func TestKeeperWritesTheRecordFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := Open(BookConfig{Dir: dir, BootID: "a"})
 		h := &witness{hound: newHound(30 * time.Second), path: filepath.Join(dir, RecordFile)}
-		r := start(t, Config{Dog: h, Book: b}, alive)
+		r := start(t, Config{Watchdog: h, Book: b}, alive)
 		pass(time.Minute)
 		b.Event(`{"healed":"line"}`)
 		r.Starve(Cause{Path: "root", Reason: "nothing left"})

@@ -68,7 +68,7 @@ func TestHungDisk(t *testing.T) {
 	h := &teller{hound: newHound(0), heard: make(chan string, 100)}
 	exits := make(chan Cause, 1)
 	k, err := NewKeeper(Config{
-		Dog: h, Book: b, Timeout: 6 * time.Second, Starved: func(c Cause) { exits <- c },
+		Watchdog: h, Book: b, Timeout: 6 * time.Second, Starved: func(c Cause) { exits <- c },
 		Probe: alive,
 	})
 	must(t, err == nil)

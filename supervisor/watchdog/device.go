@@ -82,9 +82,9 @@ func (d *Device) BootStatus() (BootStatus, error) {
 	return BootStatus(bits), nil
 }
 
-// Arm implements Dog: it opens the device node, which starts the countdown, and sets its length.
-// EBUSY means that another process holds the device (systemd's RuntimeWatchdogSec=, a watchdog
-// daemon).
+// Arm implements Watchdog: it opens the device node, which starts the countdown, and sets its
+// length. EBUSY means that another process holds the device (systemd's RuntimeWatchdogSec=, a
+// watchdog daemon).
 func (d *Device) Arm() (time.Duration, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -122,7 +122,7 @@ func (d *Device) countdown(accepted bool) time.Duration {
 	return 10 * time.Second // unknown countdown: pet as often as any card needs
 }
 
-// Pet implements Dog. The card cannot show a status.
+// Pet implements Watchdog. The card cannot show a status.
 func (d *Device) Pet(string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -160,7 +160,7 @@ func (d *Device) ping() error {
 	return nil
 }
 
-// Stop implements Dog: a last pet, the magic 'V', close. A card that cannot be disarmed keeps
+// Stop implements Watchdog: a last pet, the magic 'V', close. A card that cannot be disarmed keeps
 // counting; the error says so and how much time the next life has.
 func (d *Device) Stop() error {
 	d.mu.Lock()

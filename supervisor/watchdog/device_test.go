@@ -228,7 +228,7 @@ func TestBoth(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := Both{test.first, test.behind}
+			b := Pair{test.first, test.behind}
 			got, err := b.Arm()
 			if got != test.want || (err != nil) != test.bad {
 				t.Fatalf("armed for %s, %v", got, err)

@@ -3,13 +3,13 @@
 // that something outside this process restarts it. It never reboots anything itself, and it knows
 // nothing of actors or of the bus: what counts as evidence is the caller's [Probe].
 //
-// Terms: a [Dog] is a watchdog, to pet it is to restart its countdown, to starve it is to stop
+// Terms: a [Watchdog] is a watchdog, to pet it is to restart its countdown, to starve it is to stop
 // petting for good, and it bites when the countdown expires. A life is one run of the process.
 //
 // The package has three parts.
 //
 // A [Keeper] asks for [Evidence] and decides, by a pure function, whether to pet. The dogs
-// ([Systemd], [Device], [Both], [None]) are armed by the first complete evidence and not before.
+// ([Systemd], [Device], [Pair], [None]) are armed by the first complete evidence and not before.
 //
 // A [Book] writes the boot record: which part caused the starving and why, the last events, and
 // whether the stop was clean. [Open] returns how the last life ended.

@@ -13,7 +13,7 @@ import (
 // with the book's plan; the book is closed last of all.
 func Example() {
 	log := slog.New(slog.DiscardHandler)
-	var dog watchdog.Dog = watchdog.None{}
+	var dog watchdog.Watchdog = watchdog.None{}
 	systemd, err := watchdog.NewSystemd(os.Getenv, os.Getpid())
 	if err != nil {
 		log.Warn(err.Error())
@@ -26,7 +26,7 @@ func Example() {
 	if err != nil {
 		log.Warn(err.Error())
 	} else if status, err = device.BootStatus(); err == nil {
-		dog = watchdog.Both{First: dog, Behind: device}
+		dog = watchdog.Pair{First: dog, Behind: device}
 	}
 
 	dir, _ := os.MkdirTemp("", "gatewayd")
@@ -37,7 +37,7 @@ func Example() {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	keeper, err := watchdog.NewKeeper(watchdog.Config{
-		Dog: dog, Book: book, Hold: plan.Hold, Log: log,
+		Watchdog: dog, Book: book, Hold: plan.Hold, Log: log,
 		Probe:   func(context.Context) (watchdog.Evidence, error) { return watchdog.Evidence{Alive: 1}, nil },
 		Starved: func(watchdog.Cause) { os.Exit(1) },
 	})

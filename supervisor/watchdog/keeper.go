@@ -10,15 +10,15 @@ import (
 
 // Config configures a Keeper. Zero fields take the default.
 type Config struct {
-	Dog     Dog           // default None
-	Probe   Probe         // required
-	Book    *Book         // boot record and ledger; nil keeps none
-	Timeout time.Duration // countdown assumed until the Dog returns its own; default 30 s, at least 1 s
-	Init    time.Duration // without complete evidence by then the boot has failed; default 2 min
-	Hold    time.Duration // no starving before then, from Plan; default 0
-	Quiet   time.Duration // uninterrupted evidence that makes a boot healthy; default 10 min
-	Stop    time.Duration // maximum duration of a clean stop, from Stopping on; default 30 s
-	Log     *slog.Logger  // default none
+	Watchdog Watchdog      // default None
+	Probe    Probe         // required
+	Book     *Book         // boot record and ledger; nil keeps none
+	Timeout  time.Duration // countdown assumed until the Watchdog returns its own; default 30 s, at least 1 s
+	Init     time.Duration // without complete evidence by then the boot has failed; default 2 min
+	Hold     time.Duration // no starving before then, from Plan; default 0
+	Quiet    time.Duration // uninterrupted evidence that makes a boot healthy; default 10 min
+	Stop     time.Duration // maximum duration of a clean stop, from Stopping on; default 30 s
+	Log      *slog.Logger  // default none
 
 	// Starved is called once when the keeper starves and nothing outside is going to end the
 	// process: there is no watchdog, it was not armed yet, or it did not act within twice its
@@ -26,7 +26,7 @@ type Config struct {
 	Starved func(Cause)
 }
 
-// Keeper pets a Dog on evidence. Its methods are safe for concurrent use.
+// Keeper pets a Watchdog on evidence. Its methods are safe for concurrent use.
 type Keeper struct {
 	c     Config
 	log   *slog.Logger
@@ -47,8 +47,8 @@ func NewKeeper(c Config) (*Keeper, error) {
 	if c.Probe == nil {
 		return nil, errors.New("watchdog: a keeper needs a probe")
 	}
-	if c.Dog == nil {
-		c.Dog = None{}
+	if c.Watchdog == nil {
+		c.Watchdog = None{}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -112,9 +112,9 @@ type run struct {
 func start(t *testing.T, c Config, answer func(context.Context) (Evidence, error)) *run {
 	t.Helper()
 	r := &run{tree: &tree{answer: answer}, exits: make(chan Cause, 3), stopped: make(chan struct{})}
-	if c.Dog == nil {
+	if c.Watchdog == nil {
 		r.hound = newHound(30 * time.Second)
-		c.Dog = r.hound
+		c.Watchdog = r.hound
 	}
 	c.Probe = r.tree.probe
 	c.Starved = func(cause Cause) { r.exits <- cause }
@@ -270,7 +270,7 @@ func TestKeeperArmsLater(t *testing.T) {
 		h := newHound(12 * time.Second)
 		h.setArmErr(errors.New("busy"))
 		var log bytes.Buffer
-		r := start(t, Config{Dog: h, Log: slog.New(slog.NewTextHandler(&log, nil))}, alive)
+		r := start(t, Config{Watchdog: h, Log: slog.New(slog.NewTextHandler(&log, nil))}, alive)
 		pass(5 * time.Minute)
 		h.setArmErr(nil)
 		pass(time.Minute)
@@ -286,7 +286,7 @@ func TestKeeperArmsLater(t *testing.T) {
 
 func TestKeeperStarve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, Config{Dog: None{}}, alive)
+		r := start(t, Config{Watchdog: None{}}, alive)
 		pass(time.Minute)
 		r.Starve(Cause{Path: "root", Reason: "nothing left"})
 		synctest.Wait()

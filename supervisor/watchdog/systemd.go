@@ -62,7 +62,7 @@ func systemdTimeout(usec, owner string, pid int) (time.Duration, error) {
 // Timeout returns the unit's WatchdogSec=; 0 means that systemd does not watch.
 func (s *Systemd) Timeout() time.Duration { return s.timeout }
 
-// Arm implements Dog: it sends READY=1, which starts the countdown of systemd.
+// Arm implements Watchdog: it sends READY=1, which starts the countdown of systemd.
 func (s *Systemd) Arm() (time.Duration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,13 +76,13 @@ func (s *Systemd) Arm() (time.Duration, error) {
 	return s.timeout, nil
 }
 
-// Pet implements Dog: it sends WATCHDOG=1 with a STATUS=.
+// Pet implements Watchdog: it sends WATCHDOG=1 with a STATUS=.
 func (s *Systemd) Pet(status string) error {
 	return s.tell("WATCHDOG=1" + statusLine(status))
 }
 
-// Stop implements Dog. systemd has stopped counting at STOPPING=1; Stop sends it for a stop that
-// skipped Stopping, and closes the socket.
+// Stop implements Watchdog. systemd has stopped counting at STOPPING=1; Stop sends it for a stop
+// that skipped Stopping, and closes the socket.
 func (s *Systemd) Stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -18,14 +18,14 @@ func expired(x *trial) {
 	if err != nil {
 		x.Fatal(err)
 	}
-	issue := func(o pki.Order, at time.Time) {
+	issue := func(o pki.CertificateRequest, at time.Time) {
 		x.Helper()
-		o.Lasts, o.Replace = time.Hour, true
+		o.Validity, o.Replace = time.Hour, true
 		if _, err := ca.Issue(o, at); err != nil {
 			x.Fatal(err)
 		}
 	}
-	far, site := pki.Order{Name: "far", Hosts: []string{"127.0.0.1"}}, pki.Order{Name: "site"}
+	far, site := pki.CertificateRequest{Name: "far", Hosts: []string{"127.0.0.1"}}, pki.CertificateRequest{Name: "site"}
 	yesterday := time.Now().Add(-24 * time.Hour)
 	issue(far, yesterday)
 	issue(site, yesterday)

@@ -68,13 +68,13 @@ func ownAs(like, dir string) error {
 }
 
 func issueCommand(dir *string) *cobra.Command {
-	o, days := pki.Order{}, 0
+	o, days := pki.CertificateRequest{}, 0
 	cmd := &cobra.Command{
 		Use:   "issue NAME",
 		Short: "Issue a key and certificate for a client or, with --host, for a server",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Name, o.Lasts = args[0], time.Duration(days)*day
+			o.Name, o.Validity = args[0], time.Duration(days)*day
 			return withAuthority(*dir, func(a *pki.Authority) error {
 				c, err := a.Issue(o, time.Now())
 				if err != nil {

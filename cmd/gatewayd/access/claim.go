@@ -100,7 +100,7 @@ func here() []string {
 
 func (c *claim) run(password string) (string, error) {
 	c.hosts = hostsOf(c.hosts)
-	_, keep, err := c.prepare(access.Hash([]byte(password)), func(a *pki.Authority, o pki.Order) ([]byte, error) {
+	_, keep, err := c.prepare(access.Hash([]byte(password)), func(a *pki.Authority, o pki.CertificateRequest) ([]byte, error) {
 		_, err := a.Issue(o, time.Now())
 		return nil, err
 	})
@@ -134,7 +134,7 @@ func (c *claim) unclaimed() error {
 
 // prepare builds the config of the claimed gateway and has certify issue the operator's
 // certificate, whose chain it returns. It writes no config yet; keep does.
-func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]byte, error)) (chain []byte, keep func() error, err error) {
+func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.CertificateRequest) ([]byte, error)) (chain []byte, keep func() error, err error) {
 	if err := c.unclaimed(); err != nil {
 		return nil, nil, err
 	}
@@ -167,7 +167,7 @@ func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]
 
 // certify makes the authority, if there is none, and issues the certificates of the gateway and, by
 // the function certify, of the operator.
-func (c *claim) certify(dir string, certify func(*pki.Authority, pki.Order) ([]byte, error)) ([]byte, error) {
+func (c *claim) certify(dir string, certify func(*pki.Authority, pki.CertificateRequest) ([]byte, error)) ([]byte, error) {
 	if err := os.MkdirAll(c.data, 0o700); err != nil {
 		return nil, err
 	}
@@ -177,8 +177,8 @@ func (c *claim) certify(dir string, certify func(*pki.Authority, pki.Order) ([]b
 			return nil, err
 		}
 	}
-	_, one := a.Issue(pki.Order{Name: "gateway", Hosts: c.hosts, Lasts: defaultLife * day, Replace: true}, time.Now())
-	chain, other := certify(a, pki.Order{Name: c.operator, Lasts: defaultLife * day, Replace: true})
+	_, one := a.Issue(pki.CertificateRequest{Name: "gateway", Hosts: c.hosts, Validity: defaultLife * day, Replace: true}, time.Now())
+	chain, other := certify(a, pki.CertificateRequest{Name: c.operator, Validity: defaultLife * day, Replace: true})
 	return chain, errors.Join(one, other, ownAs(c.data, dir))
 }
 

@@ -49,12 +49,12 @@ func (o Owned) Again() {
 }
 
 // Prepare implements claimdoor.Owner.
-func (o Owned) Prepare(order claiming.Order) (p claiming.Papers, keep func() error, err error) {
+func (o Owned) Prepare(order claiming.Request) (p claiming.Response, keep func() error, err error) {
 	if !regexp.MustCompile(`^[a-z0-9-]{1,63}$`).MatchString(order.Operator) || order.Operator == "gateway" || order.Operator == "ca" {
 		return p, nil, fmt.Errorf("operator %q: want lower-case letters, digits and '-', and neither \"ca\" nor \"gateway\"", order.Operator)
 	}
 	c := &claim{kinds: o.kinds, file: o.file, data: o.data, operator: order.Operator, hosts: hostsOf(order.Hosts), open: order.Open}
-	p.Certificate, keep, err = c.prepare(order.Password, func(a *pki.Authority, to pki.Order) ([]byte, error) {
+	p.Certificate, keep, err = c.prepare(order.Password, func(a *pki.Authority, to pki.CertificateRequest) ([]byte, error) {
 		if p.CA, err = os.ReadFile(a.File("ca.crt")); err != nil {
 			return nil, err
 		}

@@ -85,9 +85,9 @@ func (r *remoteClaim) run(ctx context.Context, c *claim, password string) (strin
 		return "", err
 	}
 	host, _, _ := net.SplitHostPort(r.server)
-	o := claiming.Order{Operator: c.operator, Password: access.Hash([]byte(password)), Request: request, Hosts: append(c.hosts, host), Open: c.open, Time: time.Now()}
-	var papers claiming.Papers
-	err = claiming.Claim(ctx, r.server, r.code, o, func(p claiming.Papers) error {
+	o := claiming.Request{Operator: c.operator, Password: access.Hash([]byte(password)), Request: request, Hosts: append(c.hosts, host), Open: c.open, Time: time.Now()}
+	var papers claiming.Response
+	err = claiming.Claim(ctx, r.server, r.code, o, func(p claiming.Response) error {
 		papers = p
 		return r.keep(c, key, p)
 	})
@@ -103,7 +103,7 @@ func (r *remoteClaim) run(ctx context.Context, c *claim, password string) (strin
 }
 
 // keep writes the operator's key and certificate chain, and the certificate of the authority.
-func (r *remoteClaim) keep(c *claim, key *ecdsa.PrivateKey, p claiming.Papers) error {
+func (r *remoteClaim) keep(c *claim, key *ecdsa.PrivateKey, p claiming.Response) error {
 	der, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (r *remoteClaim) keep(c *claim, key *ecdsa.PrivateKey, p claiming.Papers) e
 	return files.Write(r.file(c, "-ca.crt"), p.CA)
 }
 
-func (r *remoteClaim) done(c *claim, host string, p claiming.Papers) string {
+func (r *remoteClaim) done(c *claim, host string, p claiming.Response) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "The gateway is claimed by %s and restarts.\n", c.operator)
 	b.WriteString(labelled("CA certificate, for clients", r.file(c, "-ca.crt")))

@@ -64,7 +64,7 @@ func (c *Client) explainAtHub(e *bus.Error) error {
 			break
 		}
 		words, err := c.Conn.Ask(context.Background(), []string{c.Gateway}, AskTime)
-		if err == nil && len(words) == 1 && !words[0].Here {
+		if err == nil && len(words) == 1 && !words[0].Answered {
 			return fmt.Errorf("gateway %s does not answer at the hub: gatewayd fleet ls shows whether it is connected", c.Gateway)
 		}
 		if !strings.Contains(e.Message, bus.NoAnswer) && !strings.Contains(e.Message, bus.Nobody) {

@@ -164,7 +164,7 @@ func (d *Gateway) ready(gateway string) {
 
 // dog returns the watchdog that restarts the gateway when nothing else helps: systemd, a device,
 // both or none. The device is nil if none is configured.
-func (d *Gateway) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, error) {
+func (d *Gateway) dog(c *gatewayv1.Watchdog) (watchdog.Watchdog, *watchdog.Device, error) {
 	systemd, err := watchdog.NewSystemd(os.Getenv, os.Getpid())
 	if err != nil {
 		return nil, nil, err
@@ -179,7 +179,7 @@ func (d *Gateway) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, er
 	}
 	switch {
 	case systemd != nil && device != nil:
-		return watchdog.Both{First: systemd, Behind: device}, device, nil
+		return watchdog.Pair{First: systemd, Behind: device}, device, nil
 	case systemd != nil:
 		return systemd, nil, nil
 	case device != nil:
@@ -190,9 +190,9 @@ func (d *Gateway) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, er
 }
 
 // keep makes the keeper of the watchdog; its times run from now.
-func (d *Gateway) keep(dog watchdog.Dog, device *watchdog.Device, c *gatewayv1.Watchdog, plan watchdog.Plan) (err error) {
+func (d *Gateway) keep(dog watchdog.Watchdog, device *watchdog.Device, c *gatewayv1.Watchdog, plan watchdog.Plan) (err error) {
 	d.keeper, err = watchdog.NewKeeper(watchdog.Config{
-		Dog: dog, Probe: d.tree.Evidence, Book: d.book, Timeout: c.GetTimeout().AsDuration(), Init: c.GetGrace().AsDuration(),
+		Watchdog: dog, Probe: d.tree.Evidence, Book: d.book, Timeout: c.GetTimeout().AsDuration(), Init: c.GetGrace().AsDuration(),
 		Hold: plan.Hold, Stop: stopTime, Log: d.log,
 		Starved: func(cause watchdog.Cause) {
 			if device != nil { // starved before it was armed: it must fire after this process has ended

@@ -23,8 +23,8 @@ type natsDoor struct {
 }
 
 // guard authenticates a client of the bus.
-func (d *natsDoor) guard(s bus.Shown) (bus.Guest, error) {
-	id, err := d.Enter(access.Shown{Name: s.Name, Password: s.Password, Token: s.Token, Key: s.Key, Certificate: s.Certificate, Remote: s.Remote})
+func (d *natsDoor) guard(s bus.Presented) (bus.Guest, error) {
+	id, err := d.Authenticate(access.Presented{Name: s.Name, Password: s.Password, Token: s.Token, Key: s.Key, Certificate: s.Certificate, Remote: s.Remote})
 	if err != nil {
 		return bus.Guest{}, err
 	}
@@ -48,7 +48,7 @@ func (d *natsDoor) Receive(c *actors.Context, msg any) bool {
 		if err := d.Gone(id, now); err != nil {
 			return g, err
 		}
-		if id = d.Is(id); id == nil {
+		if id = d.Current(id); id == nil {
 			return g, access.ErrUnknown
 		}
 		return guestOf(id), nil
@@ -133,7 +133,7 @@ func LeafOf(c *gatewayv1.Bus) *bus.Leaf {
 	}
 	out := &bus.Leaf{URLs: l.Urls, Key: l.NkeyFile, Credentials: l.CredsFile, Calls: l.Calls, Tracks: l.Tracks, Reconnect: l.Reconnect.AsDuration()}
 	for _, class := range l.Subscribe {
-		out.Hears = append(out.Hears, bus.Class(class))
+		out.Subscribe = append(out.Subscribe, bus.Class(class))
 	}
 	return out
 }

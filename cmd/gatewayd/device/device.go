@@ -70,7 +70,7 @@ var readFunctions = map[string]uint8{
 
 // direct is a unit reached without a gateway.
 type direct struct {
-	way     *target.Way
+	way     *target.Conn
 	profile *modbusv1.Profile // nil: no points are known
 	all     bool              // the broadcast address of a line
 }

@@ -141,9 +141,9 @@ func namesOf(known modbusunit.Known) (names []string) {
 	return names
 }
 
-// mostRefusals is the number of refused requests after which further ones are not split: a unit
+// maxRefusals is the number of refused requests after which further ones are not split: a unit
 // that has nothing in the range is not asked for every single address.
-const mostRefusals = 300
+const maxRefusals = 300
 
 // read reads a selection in the fewest requests. An error of one of them is put into the readings
 // it concerns. A refused request for several points is split, as polls are, so that one address
@@ -165,7 +165,7 @@ func (s selection) read(ctx context.Context, d device) ([]reading, error) {
 			err = s.take(all, r, data)
 		} else if addressRefused(err) {
 			refusals++
-			if left, right, ok := r.Halves(s.points); ok && refusals < mostRefusals {
+			if left, right, ok := r.Halves(s.points); ok && refusals < maxRefusals {
 				reads = slices.Insert(reads, 0, left, right)
 				continue
 			}

@@ -255,21 +255,21 @@ var errAway = errors.New("the gateway disconnected while it applied the config")
 
 const (
 	guardEvery = 2 * time.Second
-	mostMissed = 3 // a gateway may be away for a moment when its leaf changes
+	maxMissed  = 3 // a gateway may be away for a moment when its leaf changes
 )
 
 // guard cancels a call to a gateway that is no longer there.
 func (t *receiver) guard(ctx context.Context, cancel context.CancelCauseFunc) {
 	look := time.NewTicker(guardEvery)
 	defer look.Stop()
-	for missed := 0; missed < mostMissed; {
+	for missed := 0; missed < maxMissed; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
 		}
 		words, err := t.Conn.Ask(ctx, []string{t.id}, client.AskTime)
-		if missed++; err != nil || len(words) == 1 && words[0].Here {
+		if missed++; err != nil || len(words) == 1 && words[0].Answered {
 			missed = 0
 		}
 	}

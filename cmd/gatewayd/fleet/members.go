@@ -106,7 +106,7 @@ func members(ctx context.Context, c *client.Client, patterns []string) (all []me
 	words, err := c.Conn.Ask(ctx, ids, min(c.Timeout, client.AskTime))
 	for _, w := range words {
 		m := known[w.Gateway]
-		if m.here = w.Here; w.Record.Seq > 0 {
+		if m.here = w.Answered; w.Record.Seq > 0 {
 			fresh := &gatewayv1.Standing{}
 			if w.Record.Decode(fresh) == nil {
 				m.standing, m.told = fresh, w.Record.Time

@@ -40,7 +40,7 @@ func TestSink(t *testing.T) {
 	}()
 	heard := make(chan uplink.Command, 1)
 	session := mdi.NewSession(mdi.ClientConfig{Gateway: "site-17", Keepalive: time.Minute, Patience: time.Minute})
-	x, err := session.Dial(ctx, mdi.Target{Address: address}, uplink.Hear{Command: func(c uplink.Command) { heard <- c }})
+	x, err := session.Dial(ctx, mdi.Target{Address: address}, uplink.Callbacks{Command: func(c uplink.Command) { heard <- c }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,14 +15,14 @@ import (
 )
 
 // sinkState stores what mdi-sink has taken, in a file with one JSON object per line. Each batch is
-// appended; the file is rewritten when it has grown by more than mostGrown bytes.
+// appended; the file is rewritten when it has grown by more than maxGrown bytes.
 type sinkState struct {
 	name  string
 	file  *os.File
 	grown int64
 }
 
-const mostGrown = 4 << 20
+const maxGrown = 4 << 20
 
 // openSinkState reads what earlier runs have taken. A last line that a crash has cut off was not
 // acknowledged and is dropped.
@@ -73,7 +73,7 @@ func (s *sinkState) renew(all []mdi.Seen) error {
 
 // remember is the Remember of mdi.SinkConfig.
 func (s *sinkState) remember(taken []mdi.Seen, all func() []mdi.Seen) error {
-	if s.grown > mostGrown {
+	if s.grown > maxGrown {
 		return s.renew(all())
 	}
 	n, err := s.file.Write(linesOf(taken))
@@ -82,7 +82,7 @@ func (s *sinkState) remember(taken []mdi.Seen, all func() []mdi.Seen) error {
 		err = s.file.Sync()
 	}
 	if err != nil {
-		s.grown = mostGrown + 1 // renew the file next time: nothing may follow a line that is half written
+		s.grown = maxGrown + 1 // renew the file next time: nothing may follow a line that is half written
 		return fmt.Errorf("state: %w", err)
 	}
 	return nil

@@ -41,16 +41,16 @@ func ReadPassword(ctx context.Context, in io.Reader, say io.Writer, fresh bool) 
 	}
 }
 
-// leastPassword is the minimal length of a password (NIST SP 800-63B §5.1.1.1).
-const leastPassword = 8
+// minPassword is the minimal length of a password (NIST SP 800-63B §5.1.1.1).
+const minPassword = 8
 
 func passwordLine(r *bufio.Reader) (string, error) {
 	line, err := r.ReadString('\n')
 	if line = strings.TrimRight(line, "\r\n"); line == "" && err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
-	if len(line) < leastPassword {
-		return "", fmt.Errorf("a password must have at least %d characters", leastPassword)
+	if len(line) < minPassword {
+		return "", fmt.Errorf("a password must have at least %d characters", minPassword)
 	}
 	return line, nil
 }

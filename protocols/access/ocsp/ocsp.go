@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// mostKnown is the number of certificates whose state is remembered.
-const mostKnown = 10_000
+// maxKnown is the number of certificates whose state is remembered.
+const maxKnown = 10_000
 
 // tryAgain is when a responder that has not answered is asked again.
 const tryAgain = 10 * time.Second
@@ -77,7 +77,7 @@ func (c *Client) of(cert *x509.Certificate) (*state, error) {
 		return nil, err
 	}
 	for other, s := range c.known {
-		if len(c.known) < mostKnown {
+		if len(c.known) < maxKnown {
 			break
 		}
 		if !s.revoked && s.asking == nil {

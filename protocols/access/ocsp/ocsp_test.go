@@ -111,7 +111,7 @@ func TestAnswersThatAreTrusted(t *testing.T) {
 		"whom another lets":       {ca: root, by: leaf(t, other, 8, x509.ExtKeyUsageOCSPSigning), err: "cannot be trusted"},
 		"another of its name":     {ca: root, by: other, err: "cannot be trusted"},
 		"too old":                 {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(-time.Minute)}, err: "its answer expired"},
-		"old, without an end":     {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(-mostAge - time.Minute)}, err: "has no expiry"},
+		"old, without an end":     {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(-maxAge - time.Minute)}, err: "has no expiry"},
 		"of tomorrow":             {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(time.Hour)}, err: "valid only from"},
 		"about somebody else":     {ca: root, by: root, r: ocsp.Response{SerialNumber: big.NewInt(6)}, err: "no response matching"},
 		"until":                   {ca: root, by: root, r: ocsp.Response{NextUpdate: now.Add(time.Hour)}},

@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	mostAnswer = 64 << 10        // bytes
-	mostWait   = 5 * time.Second // for one answer
-	skew       = 5 * time.Minute // allowed difference between the clocks
-	mostAge    = time.Hour       // of an answer that does not say when it ends
+	maxAnswer = 64 << 10        // bytes
+	maxWait   = 5 * time.Second // for one answer
+	skew      = 5 * time.Minute // allowed difference between the clocks
+	maxAge    = time.Hour       // of an answer that does not say when it ends
 )
 
 // question is a request about one certificate.
@@ -50,7 +50,7 @@ func newQuestion(cert, issuer *x509.Certificate, url string) (*question, error) 
 
 // put sends the request.
 func (q question) put(ctx context.Context, via *http.Client) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, mostWait)
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	text, err := q.exchange(ctx, via)
 	if err != nil {
@@ -81,7 +81,7 @@ func (q question) exchange(ctx context.Context, via *http.Client) ([]byte, error
 	if resp.StatusCode != http.StatusOK {
 		return nil, errors.New(resp.Status)
 	}
-	return io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
+	return io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 }
 
 // read parses an answer that has been signed by the issuer or by a responder authorised by the
@@ -107,7 +107,7 @@ func (q question) read(text []byte, now time.Time) (answer, error) {
 		return answer{}, fmt.Errorf("its answer is valid only from %s", r.ThisUpdate.UTC().Format(time.RFC3339))
 	case !r.NextUpdate.IsZero() && now.After(r.NextUpdate):
 		return answer{}, fmt.Errorf("its answer expired at %s", r.NextUpdate.UTC().Format(time.RFC3339))
-	case r.NextUpdate.IsZero() && now.After(r.ThisUpdate.Add(mostAge)):
+	case r.NextUpdate.IsZero() && now.After(r.ThisUpdate.Add(maxAge)):
 		return answer{}, fmt.Errorf("its answer is too old: it is from %s and has no expiry", r.ThisUpdate.UTC().Format(time.RFC3339))
 	case r.Status == ocsp.Unknown:
 		return answer{}, errors.New("it does not know this certificate")

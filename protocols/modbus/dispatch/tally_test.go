@@ -57,17 +57,17 @@ func TestLatencyBounds(t *testing.T) {
 }
 
 func TestComplaintsAreRare(t *testing.T) {
-	var c Complaints
+	var c EventLimiter
 	for _, x := range []struct {
 		kind   string
 		at     time.Duration
 		untold uint32
 		ok     bool
 	}{
-		{"degraded", 0, 0, true}, {"unreachable", 1, 0, true}, {"degraded", 2, 0, false}, {"degraded", complainEvery - 1, 0, false}, {"degraded", complainEvery, 2, true},
-		{"unreachable", complainEvery + 1, 0, true}, {"degraded", 3 * complainEvery, 0, true},
+		{"degraded", 0, 0, true}, {"unreachable", 1, 0, true}, {"degraded", 2, 0, false}, {"degraded", eventInterval - 1, 0, false}, {"degraded", eventInterval, 2, true},
+		{"unreachable", eventInterval + 1, 0, true}, {"degraded", 3 * eventInterval, 0, true},
 	} {
-		if untold, ok := c.Due(x.kind, x.at); untold != x.untold || ok != x.ok {
+		if untold, ok := c.Allow(x.kind, x.at); untold != x.untold || ok != x.ok {
 			t.Errorf("%s at %v: %d, %v", x.kind, x.at, untold, ok)
 		}
 	}

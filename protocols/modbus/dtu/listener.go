@@ -47,7 +47,7 @@ type Call struct {
 // Listener accepts connections, identifies the callers and hands the connections over.
 type Listener struct {
 	cfg     Config
-	desk    *Desk
+	desk    *Registry
 	refused func(Refusal)
 	socket  *net.TCPListener
 	running sync.WaitGroup
@@ -69,7 +69,7 @@ type guest struct {
 
 // Listen opens the port. refused is called for every connection that is refused, by any goroutine;
 // it must not block.
-func Listen(cfg Config, desk *Desk, refused func(Refusal)) (*Listener, error) {
+func Listen(cfg Config, desk *Registry, refused func(Refusal)) (*Listener, error) {
 	socket, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, err

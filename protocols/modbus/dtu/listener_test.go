@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type rig struct {
 	*dtu.Listener
-	desk    *dtu.Desk
+	desk    *dtu.Registry
 	refused chan dtu.Refusal
 	handed  chan *dtu.Caller
 }
@@ -32,7 +32,7 @@ func listen(t *testing.T, change func(*dtu.Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
-	r := &rig{desk: &dtu.Desk{}, refused: make(chan dtu.Refusal, 256), handed: make(chan *dtu.Caller, 256)}
+	r := &rig{desk: &dtu.Registry{}, refused: make(chan dtu.Refusal, 256), handed: make(chan *dtu.Caller, 256)}
 	l, err := dtu.Listen(cfg, r.desk, func(x dtu.Refusal) { r.refused <- x })
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func TestOwnerWhoIsGoneGetsNothing(t *testing.T) {
 }
 
 func TestClaimsEnd(t *testing.T) {
-	d, now := &dtu.Desk{}, time.Now()
+	d, now := &dtu.Registry{}, time.Now()
 	claim := func(name string, at time.Time) error {
 		_, err := d.Claim(&dtu.Claim{Name: name, ID: "1"}, at)
 		return err
@@ -231,7 +231,7 @@ func FuzzBytes(f *testing.F) {
 // matches it.
 func TestNoTwoClaimsMeanOneAddress(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		d, now := &dtu.Desk{}, time.Now()
+		d, now := &dtu.Registry{}, time.Now()
 		var claimed []netip.Prefix
 		for i := range rapid.IntRange(1, 20).Draw(t, "claims") {
 			addr := netip.AddrFrom4([4]byte{10, 0, 0, rapid.Byte().Draw(t, "last byte")})

@@ -9,29 +9,29 @@ import (
 	"gatewayd/protocols/modbus/record"
 )
 
-// Ear receives the frames that pass a tap, and explains them.
-type Ear struct {
-	*modbus.Ear
+// TapReader receives the frames that pass a tap, and explains them.
+type TapReader struct {
+	*modbus.TapReader
 	tap    *modbus.Tap
 	reader Reader
 }
 
-// Listen returns an Ear that receives the frames selected by filter from now on. If kept is true,
-// it first receives the matching frames that the tap has kept.
-func Listen(tap *modbus.Tap, filter modbus.Filter, kept bool) (*Ear, error) {
+// Listen returns a TapReader that receives the frames selected by filter from now on. If kept is
+// true, it first receives the matching frames that the tap has kept.
+func Listen(tap *modbus.Tap, filter modbus.Filter, kept bool) (*TapReader, error) {
 	ear, err := tap.Listen(filter, kept)
 	if err != nil {
 		return nil, err
 	}
-	return &Ear{Ear: ear, tap: tap}, nil
+	return &TapReader{TapReader: ear, tap: tap}, nil
 }
 
 // Framing returns the framing of the frames.
-func (e *Ear) Framing() modbus.Framing { return e.tap.Framing() }
+func (e *TapReader) Framing() modbus.Framing { return e.tap.Framing() }
 
 // Next waits for the next frame. Its error is that of ctx.
-func (e *Ear) Next(ctx context.Context) (Line, error) {
-	f, err := e.Ear.Next(ctx)
+func (e *TapReader) Next(ctx context.Context) (Line, error) {
+	f, err := e.TapReader.Next(ctx)
 	if err != nil {
 		return Line{}, err
 	}

@@ -66,12 +66,12 @@ type Verdict struct {
 type Firewall struct {
 	rules     []*rule
 	otherwise Action
-	spent     map[purse][]time.Time // when a rule with a rate allowed something, oldest first
-	places    map[string]place      // where units are, by the paths used in questions
+	spent     map[rateKey][]time.Time // when a rule with a rate allowed something, oldest first
+	places    map[string]place        // where units are, by the paths used in questions
 }
 
-// purse is the key by which a rate is counted.
-type purse struct {
+// rateKey is the key by which a rate is counted.
+type rateKey struct {
 	rule int
 	at   place
 }
@@ -85,7 +85,7 @@ type place struct {
 
 // New returns a Firewall with the rules. otherwise, Allow or Deny, applies to what no rule matches.
 func New(rules []Rule, otherwise Action) (*Firewall, error) {
-	f := &Firewall{otherwise: otherwise, spent: map[purse][]time.Time{}, places: map[string]place{}}
+	f := &Firewall{otherwise: otherwise, spent: map[rateKey][]time.Time{}, places: map[string]place{}}
 	for _, r := range rules {
 		c, err := r.compile()
 		if err != nil {
@@ -130,14 +130,14 @@ func (f *Firewall) judge(q Question, now time.Time, count bool) Verdict {
 	if d.action <= Verify && len(d.rated) > 0 {
 		at := f.place(q)
 		for _, i := range d.rated {
-			if !f.within(purse{i, at}, now) {
+			if !f.within(rateKey{i, at}, now) {
 				r := f.rules[i]
 				return Verdict{Action: Deny, Rule: r.Name, Why: fmt.Sprintf("more than %d in %s by rule %s", r.Rate, r.Per, r.Name)}
 			}
 		}
 		if count {
 			for _, i := range d.rated {
-				key := purse{i, at}
+				key := rateKey{i, at}
 				f.spent[key] = append(f.spent[key], now)
 			}
 		}
@@ -189,7 +189,7 @@ func (f *Firewall) place(q Question) place {
 
 // within drops the entries older than the rule's window and reports whether one more request is
 // within the rate.
-func (f *Firewall) within(key purse, now time.Time) bool {
+func (f *Firewall) within(key rateKey, now time.Time) bool {
 	r := f.rules[key.rule]
 	times := f.spent[key]
 	old := 0

@@ -14,8 +14,8 @@ type Watch struct {
 // NewWatch starts watching: the controller must be heard for the first time within silence.
 func NewWatch(silence time.Duration, now time.Time) Watch { return Watch{Silence: silence, last: now} }
 
-// Hear records a sign of life. One that comes too late has no effect.
-func (w *Watch) Hear(now time.Time) {
+// SignOfLife records a sign of life. One that comes too late has no effect.
+func (w *Watch) SignOfLife(now time.Time) {
 	if !w.tripped && now.Sub(w.last) < w.Silence {
 		w.last = now
 	}

@@ -20,7 +20,7 @@ func TestWatch(t *testing.T) {
 			late := now.Sub(last) >= silence
 			switch rapid.IntRange(0, 3).Draw(t, "what") {
 			case 0:
-				w.Hear(now)
+				w.SignOfLife(now)
 				if !tripped && !late {
 					last = now
 				}

@@ -12,12 +12,12 @@ import (
 type Finish struct {
 	// Limits; values beyond them are no value, or with Clamp are replaced by the limit; nil: no
 	// limit.
-	Least, Most *float64
-	Clamp       bool
-	Decimals    *int       // number of decimals the value is rounded to, 0 to 15; nil: not rounded
-	Absent      []Sentinel // raw values by which the device reports no value
-	Labels      []Label    // names of values
-	Flags       []Label    // names of bits
+	Min, Max *float64
+	Clamp    bool
+	Decimals *int       // number of decimals the value is rounded to, 0 to 15; nil: not rounded
+	Absent   []Sentinel // raw values by which the device reports no value
+	Labels   []Label    // names of values
+	Flags    []Label    // names of bits
 }
 
 // Sentinel is a pattern of raw bits, in big-endian order, that means "no value", for instance
@@ -44,7 +44,7 @@ func checkFinish(p Point) error {
 	switch _, _, whole := bounds(p.Type); {
 	case len(f.Absent) > 0 && (p.Type == Bool || p.Type == String || p.Type == Bytes || p.Type == Fields):
 		return fmt.Errorf("type %s cannot have absent values", p.Type)
-	case (f.Least != nil || f.Most != nil || f.Decimals != nil) && (p.Type == Bool || p.Type == String || p.Type == Bytes || IsTime(p.Type)):
+	case (f.Min != nil || f.Max != nil || f.Decimals != nil) && (p.Type == Bool || p.Type == String || p.Type == Bytes || IsTime(p.Type)):
 		return fmt.Errorf("type %s cannot have a minimum, a maximum or decimals", p.Type)
 	case len(f.Labels) > 0 && !whole && p.Type != Bool:
 		return fmt.Errorf("type %s cannot have labels; integers and bool can", p.Type)
@@ -65,14 +65,14 @@ func checkFinish(p Point) error {
 }
 
 func (f *Finish) check() error {
-	for _, limit := range []*float64{f.Least, f.Most} {
+	for _, limit := range []*float64{f.Min, f.Max} {
 		if limit != nil && (math.IsNaN(*limit) || math.IsInf(*limit, 0)) {
 			return fmt.Errorf("the limit %g is not finite", *limit)
 		}
 	}
 	switch {
-	case f.Least != nil && f.Most != nil && *f.Least > *f.Most:
-		return fmt.Errorf("the minimum %g is above the maximum %g", *f.Least, *f.Most)
+	case f.Min != nil && f.Max != nil && *f.Min > *f.Max:
+		return fmt.Errorf("the minimum %g is above the maximum %g", *f.Min, *f.Max)
 	case f.Decimals != nil && (*f.Decimals < 0 || *f.Decimals > 15):
 		return fmt.Errorf("decimals %d is out of range: 0 to 15", *f.Decimals)
 	case len(f.Labels) > 0 && len(f.Flags) > 0:
@@ -116,14 +116,14 @@ func (f *Finish) Apply(v Value) (Value, error) {
 		v = Number(n)
 	}
 	switch {
-	case f.Least != nil && n < *f.Least && f.Clamp:
-		return Number(*f.Least), nil
-	case f.Most != nil && n > *f.Most && f.Clamp:
-		return Number(*f.Most), nil
-	case f.Least != nil && n < *f.Least:
-		return Value{}, fmt.Errorf("%s is below %g: %w", v, *f.Least, ErrNoValue)
-	case f.Most != nil && n > *f.Most:
-		return Value{}, fmt.Errorf("%s is above %g: %w", v, *f.Most, ErrNoValue)
+	case f.Min != nil && n < *f.Min && f.Clamp:
+		return Number(*f.Min), nil
+	case f.Max != nil && n > *f.Max && f.Clamp:
+		return Number(*f.Max), nil
+	case f.Min != nil && n < *f.Min:
+		return Value{}, fmt.Errorf("%s is below %g: %w", v, *f.Min, ErrNoValue)
+	case f.Max != nil && n > *f.Max:
+		return Value{}, fmt.Errorf("%s is above %g: %w", v, *f.Max, ErrNoValue)
 	}
 	return v, nil
 }
@@ -145,23 +145,23 @@ func (p *Point) within(v Value) error {
 	if f == nil || !ok {
 		return nil
 	}
-	if f.Least != nil && n < *f.Least {
-		return fmt.Errorf("%s is below %g%s", v, *f.Least, p.suffix())
+	if f.Min != nil && n < *f.Min {
+		return fmt.Errorf("%s is below %g%s", v, *f.Min, p.suffix())
 	}
-	if f.Most != nil && n > *f.Most {
-		return fmt.Errorf("%s is above %g%s", v, *f.Most, p.suffix())
+	if f.Max != nil && n > *f.Max {
+		return fmt.Errorf("%s is above %g%s", v, *f.Max, p.suffix())
 	}
 	return nil
 }
 
-// MostExponent bounds the exponent of a scale that another point holds (SunSpec sunssf: -10 to 10).
-const MostExponent = 10
+// MaxExponent bounds the exponent of a scale that another point holds (SunSpec sunssf: -10 to 10).
+const MaxExponent = 10
 
 // Rescaled returns the point with the scale given by the current exponent, the value of the point
 // named by ScaleFrom.
 func (p Point) Rescaled(exponent Value) (Point, error) {
 	n, ok := exponent.Float64()
-	if !ok || n != math.Trunc(n) || math.Abs(n) > MostExponent {
+	if !ok || n != math.Trunc(n) || math.Abs(n) > MaxExponent {
 		return Point{}, fmt.Errorf("point %q: scale factor %s of %q is not an integer exponent from -10 to 10: %w", p.Name, exponent, p.ScaleFrom, ErrNoValue)
 	}
 	scale := p.scale()

@@ -22,11 +22,11 @@ func TestFinish(t *testing.T) {
 		refuse string
 	}{
 		{"decimals", Point{Type: Float32, Finish: &Finish{Decimals: digits(1)}}, []byte{0x43, 0x66, 0x1c, 0xac}, Number(230.1), ""},
-		{"within", Point{Type: Int16, Finish: &Finish{Least: limit(0), Most: limit(10)}}, []byte{0, 10}, Integer(10), ""},
-		{"below", Point{Type: Int16, Finish: &Finish{Least: limit(0)}}, []byte{0xff, 0xff}, Value{}, "-1 is below 0"},
-		{"above", Point{Type: Int16, Scale: 0.1, Finish: &Finish{Most: limit(1)}}, []byte{0, 11}, Value{}, "1.1 is above 1"},
-		{"cut below", Point{Type: Int16, Finish: &Finish{Least: limit(0), Clamp: true}}, []byte{0xff, 0xff}, Number(0), ""},
-		{"cut above", Point{Type: Int16, Finish: &Finish{Most: limit(5), Clamp: true}}, []byte{0, 11}, Number(5), ""},
+		{"within", Point{Type: Int16, Finish: &Finish{Min: limit(0), Max: limit(10)}}, []byte{0, 10}, Integer(10), ""},
+		{"below", Point{Type: Int16, Finish: &Finish{Min: limit(0)}}, []byte{0xff, 0xff}, Value{}, "-1 is below 0"},
+		{"above", Point{Type: Int16, Scale: 0.1, Finish: &Finish{Max: limit(1)}}, []byte{0, 11}, Value{}, "1.1 is above 1"},
+		{"cut below", Point{Type: Int16, Finish: &Finish{Min: limit(0), Clamp: true}}, []byte{0xff, 0xff}, Number(0), ""},
+		{"cut above", Point{Type: Int16, Finish: &Finish{Max: limit(5), Clamp: true}}, []byte{0, 11}, Number(5), ""},
 		{"sentinel", Point{Type: Int16, Finish: &Finish{Absent: []Sentinel{{Raw: 1}, {Raw: 0x8000, Cause: "no sensor"}}}}, []byte{0x80, 0}, Value{}, "no sensor (0x8000)"},
 		{"unix", Point{Type: Unix32}, []byte{0x69, 0x7d, 0xf0, 0x40}, Text("2026-01-31T12:06:24Z"), ""},
 		{"cp56", Point{Type: CP56}, []byte{0, 26, 0x01, 0xdf, 0x0c, 0x1e, 0x4e, 0x84}, Text("2026-01-31T12:30:20.1"), ""},
@@ -57,7 +57,7 @@ func TestFinish(t *testing.T) {
 
 func TestFinishRefused(t *testing.T) {
 	for want, p := range map[string]Point{
-		"is above the maximum":                     {Type: Int16, Finish: &Finish{Least: limit(2), Most: limit(1)}},
+		"is above the maximum":                     {Type: Int16, Finish: &Finish{Min: limit(2), Max: limit(1)}},
 		"out of range: 0 to 15":                    {Type: Int16, Finish: &Finish{Decimals: digits(16)}},
 		"not both":                                 {Type: Int16, Finish: &Finish{Labels: []Label{{1, "x"}}, Flags: []Label{{1, "x"}}}},
 		"bit 16 is beyond the bits of type uint16": {Type: Uint16, Finish: &Finish{Flags: []Label{{16, "x"}}}},
@@ -109,8 +109,8 @@ func TestEncodesLabels(t *testing.T) {
 		{alarms, "fan, door", `"door" is not one of overvoltage, fan, hot, or wet`},
 		{valve, "open", "0001"}, {valve, "shut", "0000"}, {valve, "ajar", "is not one of shut, open"},
 		{Point{Type: Int16}, "running", "is not a finite number"},
-		{Point{Type: Int16, Finish: &Finish{Least: limit(0)}}, "running", "is not a finite number"},
-		{Point{Type: Int16, Finish: &Finish{Most: limit(1), Labels: state.Finish.Labels}}, "running", "2 is above 1"},
+		{Point{Type: Int16, Finish: &Finish{Min: limit(0)}}, "running", "is not a finite number"},
+		{Point{Type: Int16, Finish: &Finish{Max: limit(1), Labels: state.Finish.Labels}}, "running", "2 is above 1"},
 	} {
 		c.point.Area = Holding
 		data, err := c.point.Encode(Text(c.text))

@@ -27,10 +27,10 @@ type Limits struct {
 // Check returns what is wrong with the limits.
 func (l Limits) Check() error {
 	switch {
-	case l.MaxRegisters < 0 || l.MaxRegisters > MostRegisters:
-		return fmt.Errorf("max registers %d is outside 1 to %d", l.MaxRegisters, MostRegisters)
-	case l.MaxBits < 0 || l.MaxBits > MostBits:
-		return fmt.Errorf("max bits %d is outside 1 to %d", l.MaxBits, MostBits)
+	case l.MaxRegisters < 0 || l.MaxRegisters > MaxRegisters:
+		return fmt.Errorf("max registers %d is outside 1 to %d", l.MaxRegisters, MaxRegisters)
+	case l.MaxBits < 0 || l.MaxBits > MaxBits:
+		return fmt.Errorf("max bits %d is outside 1 to %d", l.MaxBits, MaxBits)
 	case l.Gap < 0:
 		return fmt.Errorf("gap %d is negative", l.Gap)
 	}
@@ -51,11 +51,11 @@ func (l Limits) most(area string) int {
 	case bits && l.MaxBits > 0:
 		return l.MaxBits
 	case bits:
-		return MostBits
+		return MaxBits
 	case l.MaxRegisters > 0:
 		return l.MaxRegisters
 	}
-	return MostRegisters
+	return MaxRegisters
 }
 
 // hole returns a hole that overlaps first..last of the area.

@@ -19,8 +19,8 @@ const (
 
 // The protocol's own limits for one read (Modbus Application Protocol §6.1 to §6.4).
 const (
-	MostRegisters = 125
-	MostBits      = 2000
+	MaxRegisters = 125
+	MaxBits      = 2000
 )
 
 // Values of Point.Byte, which select one byte of a register.
@@ -136,8 +136,8 @@ func checkArea(p Point) error {
 func checkLength(p Point) error {
 	text := p.Type == String || p.Type == Bytes
 	switch {
-	case text && (p.Length < 1 || p.Length > MostRegisters):
-		return fmt.Errorf("length %d of %s is outside 1 to %d registers", p.Length, p.Type, MostRegisters)
+	case text && (p.Length < 1 || p.Length > MaxRegisters):
+		return fmt.Errorf("length %d of %s is outside 1 to %d registers", p.Length, p.Type, MaxRegisters)
 	case !text && p.Length != 0:
 		return fmt.Errorf("length %d is given, but type %s has a fixed length", p.Length, p.Type)
 	case int(p.Address)+p.span() > 65536:

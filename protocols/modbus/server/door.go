@@ -123,7 +123,7 @@ func (s *Server) rescue(m *Master) {
 func (s *Server) stranger(m *Master, err error) {
 	s.counts.strangers.Add(1)
 	s.mu.Lock()
-	untold, tell := s.complaints.Due("handshake", time.Since(s.made))
+	untold, tell := s.complaints.Allow("handshake", time.Since(s.made))
 	s.mu.Unlock()
 	if !tell {
 		return

@@ -111,7 +111,7 @@ func FuzzIdentity(f *testing.F) {
 	f.Add([]byte{8, 0, 0}, "", "")
 	f.Add([]byte{17}, "", string(make([]byte, 300)))
 	f.Fuzz(func(t *testing.T, pdu []byte, vendor, name string) {
-		if len(pdu) == 0 || len(pdu) > mostPDU {
+		if len(pdu) == 0 || len(pdu) > maxPDU {
 			return
 		}
 		i := Identity{Vendor: vendor, Product: name, Version: vendor, URL: name, Name: vendor, Model: name, Application: vendor}
@@ -119,7 +119,7 @@ func FuzzIdentity(f *testing.F) {
 		if !mine {
 			return
 		}
-		if len(answer) < 3 || len(answer) > 1+mostPDU || answer[0] != 0xaa || answer[1]&0x7f != pdu[0]&0x7f {
+		if len(answer) < 3 || len(answer) > 1+maxPDU || answer[0] != 0xaa || answer[1]&0x7f != pdu[0]&0x7f {
 			t.Fatalf("%x is answered %x", pdu, answer)
 		}
 	})

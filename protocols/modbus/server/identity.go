@@ -11,8 +11,8 @@ import (
 // (Application Protocol V1.1b3 §6.21).
 const readIdentity byte = 14
 
-// mostPDU is the maximum length of a PDU.
-const mostPDU = 253
+// maxPDU is the maximum length of a PDU.
+const maxPDU = 253
 
 // Identity answers requests about the server itself: functions 8 (sub-function 0), 11, 17 and
 // 43/14.
@@ -39,7 +39,7 @@ func (i *Identity) Answer(dst, pdu []byte) (answer []byte, mine bool) {
 		if len(pdu) != 1 {
 			return modbus.AppendException(dst, pdu[0], modbus.IllegalValue), true
 		}
-		text := clip(i.Product+" "+i.Version, mostPDU-4)
+		text := clip(i.Product+" "+i.Version, maxPDU-4)
 		return append(append(dst, pdu[0], byte(2+len(text)), 'g', 0xff), text...), true // running
 	case modbus.EncapsulatedInterface:
 		return i.identify(dst, pdu), true
@@ -90,11 +90,11 @@ func (i *Identity) identify(dst, pdu []byte) []byte {
 	start := len(dst)
 	dst = append(dst, fn, readIdentity, code, 0x82, 0, 0, 0) // regular, stream and individual access
 	for n := first; n <= last; n++ {
-		text := clip(objects[n], mostPDU-9)
+		text := clip(objects[n], maxPDU-9)
 		if n > 2 && text == "" {
 			continue
 		}
-		if len(dst)-start+2+len(text) > mostPDU {
+		if len(dst)-start+2+len(text) > maxPDU {
 			dst[start+4], dst[start+5] = 0xff, byte(n) // more objects follow, starting with this one
 			break
 		}

@@ -48,7 +48,7 @@ type Master struct {
 
 	mu      sync.Mutex
 	room    sync.Cond
-	open    int    // taken over by a Later and not answered yet
+	open    int    // taken over by a Deferred and not answered yet
 	newest  uint64 // number of the newest request, for masters that may have only one under way
 	out     []byte
 	spare   []byte
@@ -150,7 +150,7 @@ func (m *Master) handle(got modbus.Query) {
 func (m *Master) answer(dst []byte, q *Query) []byte {
 	handler := m.server.settings.Load().handler
 	if !m.may(q.Write()) {
-		if p, ok := handler.(Porter); ok && q.Refused == nil {
+		if p, ok := handler.(RefusalHandler); ok && q.Refused == nil {
 			p.Forbidden(q)
 		}
 		return modbus.AppendException(dst, q.PDU[0], modbus.IllegalFunction) // MBAP security V36, R-31

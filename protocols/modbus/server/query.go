@@ -12,7 +12,7 @@ type Query struct {
 	Broadcast bool // unit 0 of a serial framing: carried out, never answered
 
 	master *Master
-	later  *Later
+	later  *Deferred
 }
 
 // Master returns the master that sent the request.
@@ -22,10 +22,10 @@ func (q *Query) Master() *Master { return q.master }
 // unit that is not ours must not be answered.
 func (q *Query) Line() bool { return q.master.pace != nil }
 
-// Later takes over the request, to be answered when the answer is known.
-func (q *Query) Later() *Later {
+// Defer takes over the request, to be answered when the answer is known.
+func (q *Query) Defer() *Deferred {
 	m := q.master
-	l := &Later{master: m, transaction: q.Transaction, unit: q.Unit, function: q.PDU[0], mute: q.Broadcast}
+	l := &Deferred{master: m, transaction: q.Transaction, unit: q.Unit, function: q.PDU[0], mute: q.Broadcast}
 	if m.door.Framing != modbus.TCP && !q.Broadcast { // nobody waits for a broadcast, so it is not given up either
 		l.number = m.supersede()
 	}
@@ -36,9 +36,9 @@ func (q *Query) Later() *Later {
 	return l
 }
 
-// Later is a request that is not answered yet. Its methods may be called by any goroutine and never
-// block.
-type Later struct {
+// Deferred is a request that is not answered yet. Its methods may be called by any goroutine and
+// never block.
+type Deferred struct {
 	master      *Master
 	transaction uint16
 	unit        uint8
@@ -49,23 +49,23 @@ type Later struct {
 }
 
 // Function returns the request's function code.
-func (l *Later) Function() uint8 { return l.function }
+func (l *Deferred) Function() uint8 { return l.function }
 
 // Gone reports whether nobody waits for the answer any more.
-func (l *Later) Gone() bool {
+func (l *Deferred) Gone() bool {
 	m := l.master
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.gone || l.stale()
 }
 
-func (l *Later) stale() bool { return l.number != 0 && l.number != l.master.newest }
+func (l *Deferred) stale() bool { return l.number != 0 && l.number != l.master.newest }
 
 // Refuse answers with an exception.
-func (l *Later) Refuse(code uint8) { l.Reply(modbus.AppendException(nil, l.function, code)) }
+func (l *Deferred) Refuse(code uint8) { l.Reply(modbus.AppendException(nil, l.function, code)) }
 
 // Reply answers the request; only the first answer counts. The PDU is not kept.
-func (l *Later) Reply(pdu []byte) {
+func (l *Deferred) Reply(pdu []byte) {
 	if l.done.Swap(true) {
 		return
 	}
@@ -90,7 +90,7 @@ func (l *Later) Reply(pdu []byte) {
 	}
 }
 
-// flush writes what a Later has queued.
+// flush writes what a Deferred has queued.
 func (m *Master) flush() {
 	defer m.server.running.Done()
 	defer m.server.rescue(m)

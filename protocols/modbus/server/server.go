@@ -23,13 +23,13 @@ import (
 // Handler carries out requests.
 type Handler interface {
 	// Handle appends to dst the PDU that answers q. A request for which it appends nothing is not
-	// answered, unless it was taken over by q.Later. It is called by one goroutine per master and
+	// answered, unless it was taken over by q.Defer. It is called by one goroutine per master and
 	// must not block; q is valid until it returns.
 	Handle(dst []byte, q *Query) []byte
 }
 
-// Porter is a Handler that is notified of requests for which a master lacks the role.
-type Porter interface {
+// RefusalHandler is a Handler that is notified of requests for which a master lacks the role.
+type RefusalHandler interface {
 	// Forbidden is called, like Handle, for requests that Door.Allow has refused.
 	Forbidden(q *Query)
 }
@@ -75,7 +75,7 @@ func (c Config) complete() Config {
 type Server struct {
 	settings atomic.Pointer[settings]
 	counts   counters
-	ears     atomic.Pointer[[]*Ear] // nil: there are no listeners
+	taps     atomic.Pointer[[]*FrameTap] // nil: there are no listeners
 	running  sync.WaitGroup
 	stop     chan struct{}
 
@@ -91,7 +91,7 @@ type Server struct {
 	perAddr map[netip.Prefix]int
 
 	made       time.Time
-	complaints dispatch.Complaints // about handshakes
+	complaints dispatch.EventLimiter // about handshakes
 }
 
 // settings are what Change may change while the server runs.

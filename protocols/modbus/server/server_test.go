@@ -24,7 +24,7 @@ const patience = 2 * time.Minute
 
 // registers answers reads with zeros. It takes over writes to unit 9 and passes them to the test.
 type registers struct {
-	taken chan *server.Later
+	taken chan *server.Deferred
 	asked atomic.Int64
 }
 
@@ -36,7 +36,7 @@ func (h *registers) Handle(dst []byte, q *server.Query) []byte {
 	case q.Unit == 13:
 		panic("thirteen")
 	case q.Unit == 9:
-		h.taken <- q.Later()
+		h.taken <- q.Defer()
 		return dst
 	}
 	a := modbus.Response{}
@@ -53,7 +53,7 @@ func (h *registers) Handle(dst []byte, q *server.Query) []byte {
 // started returns a server with one TCP door.
 func started(t testing.TB, cfg server.Config, f modbus.Framing) (*server.Server, *registers, string) {
 	t.Helper()
-	h := &registers{taken: make(chan *server.Later, 1024)}
+	h := &registers{taken: make(chan *server.Deferred, 1024)}
 	s := server.New(cfg, h)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -191,7 +191,7 @@ func TestRequestsUnderWayAreLimited(t *testing.T) {
 	for id := range uint16(20) {
 		_, _ = c.Write(frame(modbus.TCP, id, read(9, 1)))
 	}
-	var first []*server.Later
+	var first []*server.Deferred
 	for range 4 {
 		first = append(first, <-h.taken)
 	}

@@ -2,19 +2,19 @@ package share
 
 import "sync"
 
-// mostTold is the number of keys that a Digest distinguishes.
-const mostTold = 256
+// maxTold is the number of keys that a Digest distinguishes.
+const maxTold = 256
 
 // Digest collects what may occur too often to be reported each time: for each key the last value
 // and their number. It is safe for concurrent use.
 type Digest[K comparable, V any] struct {
 	mu    sync.Mutex
 	awake bool // Take will be called
-	told  map[K]*Told[V]
+	told  map[K]*Collected[V]
 }
 
-// Told is what was collected for a key.
-type Told[V any] struct {
+// Collected is what was collected for a key.
+type Collected[V any] struct {
 	Last  V
 	Count int
 }
@@ -25,16 +25,16 @@ func (d *Digest[K, V]) Add(k K, v V) (wake bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.told == nil {
-		d.told = map[K]*Told[V]{}
+		d.told = map[K]*Collected[V]{}
 	}
 	t := d.told[k]
 	if t == nil {
-		if len(d.told) >= mostTold {
+		if len(d.told) >= maxTold {
 			var others K
 			k = others
 		}
 		if t = d.told[k]; t == nil {
-			t = &Told[V]{}
+			t = &Collected[V]{}
 			d.told[k] = t
 		}
 	}
@@ -47,7 +47,7 @@ func (d *Digest[K, V]) Add(k K, v V) (wake bool) {
 
 // Take returns what was collected. If that is nothing, the next Add reports wake; the same holds
 // after Asleep.
-func (d *Digest[K, V]) Take() map[K]*Told[V] {
+func (d *Digest[K, V]) Take() map[K]*Collected[V] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	told := d.told

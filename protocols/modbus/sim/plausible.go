@@ -89,11 +89,11 @@ func prefixed(unit string) (prefix float64, base string) {
 // fraction.
 func fitting(p points.Point, f float64) points.Value {
 	if p.Finish != nil {
-		if p.Finish.Least != nil {
-			f = max(f, *p.Finish.Least)
+		if p.Finish.Min != nil {
+			f = max(f, *p.Finish.Min)
 		}
-		if p.Finish.Most != nil {
-			f = min(f, *p.Finish.Most)
+		if p.Finish.Max != nil {
+			f = min(f, *p.Finish.Max)
 		}
 	}
 	switch p.Type {

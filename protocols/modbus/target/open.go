@@ -16,8 +16,8 @@ import (
 // dead is how long a request may remain unacknowledged before the connection counts as dead.
 const dead = 10 * time.Second
 
-// Way is an open connection or port to a target.
-type Way struct {
+// Conn is an open connection or port to a target.
+type Conn struct {
 	*modbus.Link
 	target Target
 	close  func() error
@@ -25,7 +25,7 @@ type Way struct {
 
 // Open opens the port or connection. timeout is how long each answer may take. Its errors are meant
 // for users.
-func (t Target) Open(ctx context.Context, timeout time.Duration) (*Way, error) {
+func (t Target) Open(ctx context.Context, timeout time.Duration) (*Conn, error) {
 	opts := modbus.Options{Timeout: timeout, Datagrams: t.Transport == "udp"}
 	if t.Transport == "serial" {
 		return t.openPort(opts)
@@ -45,7 +45,7 @@ func (t Target) Open(ctx context.Context, timeout time.Duration) (*Way, error) {
 	if err != nil {
 		return nil, fmt.Errorf("not connected: %s: %s", t.Address, dial.Reason(err))
 	}
-	return &Way{modbus.NewLink(conn, t.Framing, opts), t, conn.Close}, nil
+	return &Conn{modbus.NewLink(conn, t.Framing, opts), t, conn.Close}, nil
 }
 
 // opened prevents a nil pointer from becoming a non-nil modbus.Conn.
@@ -56,7 +56,7 @@ func opened[C modbus.Conn](c C, err error) (modbus.Conn, error) {
 	return c, nil
 }
 
-func (t Target) openPort(opts modbus.Options) (*Way, error) {
+func (t Target) openPort(opts modbus.Options) (*Conn, error) {
 	port, err := serial.Open(t.Serial)
 	if err != nil {
 		return nil, err
@@ -66,11 +66,11 @@ func (t Target) openPort(opts modbus.Options) (*Way, error) {
 		return nil, errors.Join(err, port.Close())
 	}
 	opts.Baud, opts.Bits, opts.Timer = t.Serial.Baud, t.Serial.BitsPerChar(), timer
-	return &Way{modbus.NewLink(port, t.Framing, opts), t, func() error { return errors.Join(port.Close(), timer.Close()) }}, nil
+	return &Conn{modbus.NewLink(port, t.Framing, opts), t, func() error { return errors.Join(port.Close(), timer.Close()) }}, nil
 }
 
 // Do sends a request to the target's unit, once. Its errors are meant for users.
-func (w *Way) Do(ctx context.Context, r modbus.Request) (modbus.Response, error) {
+func (w *Conn) Do(ctx context.Context, r modbus.Request) (modbus.Response, error) {
 	r.Unit = w.target.Unit
 	answer, err := w.Link.Do(ctx, r)
 	if err == nil {
@@ -91,4 +91,4 @@ func (w *Way) Do(ctx context.Context, r modbus.Request) (modbus.Response, error)
 }
 
 // Close closes the port or connection.
-func (w *Way) Close() error { return w.close() }
+func (w *Conn) Close() error { return w.close() }

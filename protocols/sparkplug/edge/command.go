@@ -35,21 +35,21 @@ func CheckTargets(commands []sparkplug.Command, targets []Target) error {
 // write carries out a write. The lock of the Edge is held.
 func (s *session) write(w sparkplug.Write) {
 	finish := func(outcome string) {
-		s.enter(func(now time.Time) sparkplug.Do { return s.e.node.Done(w, outcome, now) }, true)
+		s.enter(func(now time.Time) sparkplug.Actions { return s.e.node.Done(w, outcome, now) }, true)
 	}
 	if s.hear.Command == nil {
 		finish("commands are not accepted")
 		return
 	}
 	s.mu.Lock()
-	full := s.writes >= mostWrites || s.closing
+	full := s.writes >= maxWrites || s.closing
 	if !full {
 		s.writes++
 		s.quiet.Add(1)
 	}
 	s.mu.Unlock()
 	if full {
-		finish(fmt.Sprintf("%d writes are in progress", mostWrites))
+		finish(fmt.Sprintf("%d writes are in progress", maxWrites))
 		return
 	}
 	defer s.quiet.Done()

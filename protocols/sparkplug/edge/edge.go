@@ -79,7 +79,7 @@ const (
 
 // Dial connects to the next server, or else to one of the others, and returns when the births are
 // published. It is an uplink.Dial; only one connection may exist at a time.
-func (e *Edge) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error) {
+func (e *Edge) Dial(ctx context.Context, hear uplink.Callbacks) (uplink.Sender, error) {
 	var errs []error
 	for range e.cfg.Servers {
 		s, err := e.dial(ctx, hear)
@@ -94,7 +94,7 @@ func (e *Edge) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error
 	return nil, errors.Join(errs...)
 }
 
-func (e *Edge) dial(ctx context.Context, hear uplink.Hear) (*session, error) {
+func (e *Edge) dial(ctx context.Context, hear uplink.Callbacks) (*session, error) {
 	if err := e.recall(ctx); err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (e *Edge) dial(ctx context.Context, hear uplink.Hear) (*session, error) {
 	defer cancel()
 	k, err := mqttclient.Dial(brief, server)
 	if err != nil {
-		var unreached *mqttclient.Unreached
+		var unreached *mqttclient.DialError
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if errors.As(err, &unreached) {
@@ -182,8 +182,8 @@ func (s *session) wait(ctx context.Context) error {
 			s.e.mu.Lock()
 			why := s.e.node.Waiting()
 			s.e.mu.Unlock()
-			if why != "" && s.hear.Waits != nil {
-				s.hear.Waits(why)
+			if why != "" && s.hear.Waiting != nil {
+				s.hear.Waiting(why)
 			}
 		case <-ctx.Done():
 			going = false

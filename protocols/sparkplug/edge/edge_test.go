@@ -189,7 +189,7 @@ func TestItWaitsForItsHost(t *testing.T) {
 	s.stopping(false)
 	done, told := make(chan uplink.Sender), make(chan string, 100)
 	hear := s.hear
-	hear.Waits = func(why string) { told <- why }
+	hear.Waiting = func(why string) { told <- why }
 	go func() {
 		x, err := s.edge.Dial(patient(t), hear)
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 type session struct {
 	e    *Edge
 	k    *mqttclient.Client
-	hear uplink.Hear
+	hear uplink.Callbacks
 
 	ring  chan struct{} // there is something in inbox, or the node is due earlier
 	turn  chan struct{} // held by the batch that is being published
@@ -29,33 +29,33 @@ type session struct {
 	gone  chan struct{} // closed when run has ended
 
 	mu      sync.Mutex
-	inbox   []func(now time.Time) sparkplug.Do // events to be passed to the node
-	writes  int                                // under way
+	inbox   []func(now time.Time) sparkplug.Actions // events to be passed to the node
+	writes  int                                     // under way
 	err     error
 	closing bool // by Close
 	quiet   sync.WaitGroup
 }
 
 const (
-	mostInbox  = 1000
-	mostWrites = 16
-	deathTime  = time.Second
-	window     = 8
+	maxInbox  = 1000
+	maxWrites = 16
+	deathTime = time.Second
+	window    = 8
 )
 
 // post handles a message of a host. Excess commands are dropped; the state of the primary host
 // never is.
 func (s *session) post(m mqttclient.Message) {
 	if m.Topic == sparkplug.StateTopic(s.e.cfg.Node.Host) {
-		s.enter(func(now time.Time) sparkplug.Do { return s.e.node.Host(m.Topic, m.Payload, now) }, true)
+		s.enter(func(now time.Time) sparkplug.Actions { return s.e.node.Host(m.Topic, m.Payload, now) }, true)
 		return
 	}
-	s.enter(func(now time.Time) sparkplug.Do { return s.e.node.Command(m.Topic, m.Payload, now) }, false)
+	s.enter(func(now time.Time) sparkplug.Actions { return s.e.node.Command(m.Topic, m.Payload, now) }, false)
 }
 
-func (s *session) enter(f func(time.Time) sparkplug.Do, always bool) {
+func (s *session) enter(f func(time.Time) sparkplug.Actions, always bool) {
 	s.mu.Lock()
-	if always || len(s.inbox) < mostInbox {
+	if always || len(s.inbox) < maxInbox {
 		s.inbox = append(s.inbox, f)
 	}
 	s.mu.Unlock()
@@ -107,7 +107,7 @@ func (s *session) run() {
 }
 
 // step makes the node decide and carries out the decision.
-func (s *session) step(decide func(now time.Time) sparkplug.Do) {
+func (s *session) step(decide func(now time.Time) sparkplug.Actions) {
 	s.e.mu.Lock()
 	defer s.e.mu.Unlock()
 	if s.ended() {
@@ -117,7 +117,7 @@ func (s *session) step(decide func(now time.Time) sparkplug.Do) {
 }
 
 // do carries out a decision. The lock of the Edge is held.
-func (s *session) do(d sparkplug.Do) {
+func (s *session) do(d sparkplug.Actions) {
 	for _, n := range d.Notes {
 		s.e.cfg.Note(n)
 	}
@@ -161,7 +161,7 @@ func (s *session) Send(ctx context.Context, batch []record.Record) error {
 	err := s.send(ctx, batch)
 	if err != nil {
 		s.e.mu.Lock()
-		s.e.node.Doubt(batch)
+		s.e.node.Forget(batch)
 		s.e.mu.Unlock()
 	}
 	return err

@@ -37,7 +37,7 @@ type site struct {
 	shared  *monitor.Shared
 	cfg     edge.Config
 	edge    *edge.Edge
-	hear    uplink.Hear
+	hear    uplink.Callbacks
 	lost    chan error
 	hosts   []*mqttclient.Client
 	stamp   int64
@@ -51,7 +51,7 @@ type site struct {
 
 // told is a message that has reached the host.
 type told struct {
-	sparkplug.Where
+	sparkplug.ParsedTopic
 	*sparkplug.Payload
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // said checks a message with a sequence number.
-func (m *Monitor) said(w sparkplug.Where, qos byte, retain bool, p *sparkplug.Payload) {
+func (m *Monitor) said(w sparkplug.ParsedTopic, qos byte, retain bool, p *sparkplug.Payload) {
 	l := strings.ToLower(w.Verb)
 	m.last = w.Verb
 	m.check(!m.dead, w.Verb+" after its death", "operational-behavior-edge-node-intentional-disconnect-ndeath")
@@ -63,7 +63,7 @@ func (m *Monitor) said(w sparkplug.Where, qos byte, retain bool, p *sparkplug.Pa
 }
 
 // next checks the sequence number of every message after a birth.
-func (m *Monitor) next(w sparkplug.Where, p *sparkplug.Payload, l string) {
+func (m *Monitor) next(w sparkplug.ParsedTopic, p *sparkplug.Payload, l string) {
 	ids := map[string][]string{
 		"ndata": {"topics-ndata-seq-num", "payloads-ndata-seq-inc"}, "ddata": {"topics-ddata-seq-num", "payloads-ddata-seq-inc"},
 		"dbirth": {"topics-dbirth-seq", "payloads-dbirth-seq-inc", "message-flow-device-birth-publish-dbirth-payload-seq"},
@@ -115,7 +115,7 @@ func (m *Monitor) nodeBirth(p *sparkplug.Payload) {
 	m.check(r.Alias == 0, fmt.Sprint("alias ", r.Alias), "operational-behavior-data-commands-rebirth-name-aliases")
 }
 
-func (m *Monitor) deviceBirth(w sparkplug.Where, p *sparkplug.Payload) {
+func (m *Monitor) deviceBirth(w sparkplug.ParsedTopic, p *sparkplug.Payload) {
 	// For the first births; data checks whether one came too early.
 	m.check(m.births || m.last == sparkplug.DBIRTH, "", "payloads-dbirth-order")
 	if m.Writable[w.Device] {
@@ -187,7 +187,7 @@ func (m *Monitor) properties(all []sparkplug.Property, what string) {
 }
 
 // data checks the metrics of NDATA and DDATA.
-func (m *Monitor) data(w sparkplug.Where, p *sparkplug.Payload) {
+func (m *Monitor) data(w sparkplug.ParsedTopic, p *sparkplug.Payload) {
 	l := strings.ToLower(w.Verb)
 	b := strings.Replace(l, "data", "birth", 1)
 	m.check(!m.asked || m.crossing, w.Verb+" after a rebirth was asked for", "operational-behavior-data-commands-rebirth-action-1")

@@ -19,15 +19,15 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// entrance admits clients to one server: the gateway's own connections, the holders of the keys in
-// the key directory, and the guests that the guard accepts.
+// authenticator admits clients to one server: the gateway's own connections, the holders of the
+// keys in the key directory, and the guests that the guard accepts.
 //
 // Each role and each guest has its own account, not just a set of permissions, because a request
 // carries a reply subject of the client's choice. With permissions alone an observer could have the
 // server's answer to a direct get delivered to a command, or to $JS.API.STREAM.DELETE, with the
 // server's rights. Across accounts an answer only ever reaches the account that asked. Accounts
 // also keep inboxes apart: no client receives the answers of another account.
-type entrance struct {
+type authenticator struct {
 	cfg Config
 	ids []identity
 	log *slog.Logger
@@ -45,7 +45,7 @@ type entrance struct {
 }
 
 // Check implements server.Authentication.
-func (e *entrance) Check(c server.ClientAuthentication) bool {
+func (e *authenticator) Check(c server.ClientAuthentication) bool {
 	err := e.admit(c)
 	if err != nil {
 		e.log.Debug("client refused", "remote", remote(c), "err", err)
@@ -63,8 +63,8 @@ func remote(c server.ClientAuthentication) string {
 
 var errNobody = errors.New("the credentials match no identity")
 
-func (e *entrance) admit(c server.ClientAuthentication) error {
-	shown, err := shownBy(c)
+func (e *authenticator) admit(c server.ClientAuthentication) error {
+	shown, err := presentedBy(c)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func local(c server.ClientAuthentication) bool {
 	return ok && a.IP.IsLoopback()
 }
 
-func (e *entrance) enter(c server.ClientAuthentication, role string) error {
+func (e *authenticator) enter(c server.ClientAuthentication, role string) error {
 	acc, err := e.account(role)
 	if err == nil {
 		c.RegisterUser(&server.User{Username: role, Permissions: rights(role), Account: acc})
@@ -111,10 +111,10 @@ func (e *entrance) enter(c server.ClientAuthentication, role string) error {
 	return err
 }
 
-// shownBy returns the credentials of a client; a key only if the client has signed with it.
-func shownBy(c server.ClientAuthentication) (Shown, error) {
+// presentedBy returns the credentials of a client; a key only if the client has signed with it.
+func presentedBy(c server.ClientAuthentication) (Presented, error) {
 	o := c.GetOpts()
-	s := Shown{Name: o.Username, Password: []byte(o.Password), Token: o.Token, Remote: remote(c)}
+	s := Presented{Name: o.Username, Password: []byte(o.Password), Token: o.Token, Remote: remote(c)}
 	if state := c.GetTLSConnectionState(); state != nil {
 		s.Certificate = verified(state)
 	}
@@ -149,7 +149,7 @@ func verified(state *tls.ConnectionState) *x509.Certificate {
 
 // account returns or creates the named account, which imports the gateway's classes and may send
 // requests to it. The permissions of each client restrict what it may use.
-func (e *entrance) account(name string) (*server.Account, error) {
+func (e *authenticator) account(name string) (*server.Account, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if a, ok := e.accounts[name]; ok {
@@ -170,7 +170,7 @@ func (e *entrance) account(name string) (*server.Account, error) {
 }
 
 // note records an admitted guest, and forgets disconnected guests when there are many.
-func (e *entrance) note(id uint64, g Guest) {
+func (e *authenticator) note(id uint64, g Guest) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.guests) >= 2*maxClients {
@@ -189,7 +189,7 @@ func (e *entrance) note(id uint64, g Guest) {
 // longer known.
 func (b *Bus) guestOf(from sender) any {
 	b.mu.Lock()
-	e := b.entrance
+	e := b.auth
 	b.mu.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -208,14 +208,14 @@ func (b *Bus) guestOf(from sender) any {
 	return is.Of
 }
 
-// newEntrance returns the entrance of a server that is about to start.
-func (b *Bus) newEntrance(cfg Config) *entrance {
-	e := &entrance{
+// newAuthenticator returns the authenticator of a server that is about to start.
+func (b *Bus) newAuthenticator(cfg Config) *authenticator {
+	e := &authenticator{
 		cfg: cfg, ids: b.ids, log: b.log,
 		accounts: map[string]*server.Account{}, guests: map[uint64]Guest{}, cut: map[uint64]bool{}, judged: map[uint64]bool{},
 	}
 	b.mu.Lock()
-	was := b.entrance
+	was := b.auth
 	b.mu.Unlock()
 	if was == nil {
 		return e
@@ -242,14 +242,14 @@ var errChanged = errors.New("its permissions have changed")
 // permissions have changed, who have to reconnect. still returns the current state of a guest.
 func (b *Bus) Review(still func(Guest) (Guest, error)) []Cut {
 	b.mu.Lock()
-	e := b.entrance
+	e := b.auth
 	b.mu.Unlock()
 	cuts := map[string]*Cut{}
 	e.mu.Lock()
 	guests := maps.Clone(e.guests)
 	maps.DeleteFunc(guests, func(id uint64, _ Guest) bool { return e.cut[id] })
 	e.mu.Unlock()
-	// Without the lock: the server calls the entrance while it admits and while it disconnects
+	// Without the lock: the server calls the authenticator while it admits and while it disconnects
 	// clients.
 	for id, g := range guests {
 		is, err := still(g)

@@ -13,16 +13,16 @@ import (
 	far "gatewayd/protocols/uplink"
 )
 
-// doubt decides what a refusal means. Either the refused records are bad and must be skipped, or
-// the far end refuses everything, for instance because it is misconfigured; skipping would then
-// discard the whole backlog. A record is therefore skipped only if it is refused again after the
-// far end has accepted another one. To find one that is accepted, the uplink tries the records
-// behind the refused one, one at a time and in order; then the newest record that the far end
-// accepted before; and if there is none, records from anywhere in the tracks, newest first. It
+// refusalSearch decides what a refusal means. Either the refused records are bad and must be
+// skipped, or the far end refuses everything, for instance because it is misconfigured; skipping
+// would then discard the whole backlog. A record is therefore skipped only if it is refused again
+// after the far end has accepted another one. To find one that is accepted, the uplink tries the
+// records behind the refused one, one at a time and in order; then the newest record that the far
+// end accepted before; and if there is none, records from anywhere in the tracks, newest first. It
 // tries more of them each round, with a pause in between, for ever. Refused records are put aside
 // meanwhile. They are tried once more when one was accepted, so none that the far end would accept
 // then is lost.
-type doubt struct {
+type refusalSearch struct {
 	vouched  time.Time // when the far end last accepted a record after a refusal
 	attempts int       // since the last pause
 	rounds   int
@@ -33,12 +33,12 @@ type doubt struct {
 const (
 	believable = time.Minute // how long an acceptance counts as proof; the time of two batches is added
 	firstRound = 20          // records tried before the first pause; doubled each round
-	mostRounds = 10
+	maxRounds  = 10
 )
 
-// judgeRefusal reports whether a refusal is about bad records. If that is not known yet, it puts the
-// records aside and starts the search.
-func (e *engine) judgeRefusal(c *actors.Context, m *far.Rejected) bool {
+// judgeRefusal reports whether a refusal is about bad records. If that is not known yet, it puts
+// the records aside and starts the search.
+func (e *engine) judgeRefusal(c *actors.Context, m *far.RejectedError) bool {
 	now := time.Now()
 	var refused []*entry
 	for _, r := range m.Records {
@@ -82,7 +82,7 @@ func (e *engine) endSearch() {
 // search starts or continues the search for a record that the far end accepts. Each round ends with
 // a pause, after which the search begins with the oldest record again.
 func (e *engine) search(c *actors.Context, refusal error) {
-	var m *far.Rejected
+	var m *far.RejectedError
 	if e.refusal = refusal.Error(); errors.As(refusal, &m) {
 		if e.refusal = m.Why; len(m.Records) > 0 {
 			e.refusal = m.Records[0].Why
@@ -91,7 +91,7 @@ func (e *engine) search(c *actors.Context, refusal error) {
 	l := e.lane
 	l.searching, l.suspects, l.batchLimit = true, 0, 1
 	e.attempts++
-	switch enough := e.attempts >= firstRound<<min(e.rounds, mostRounds); {
+	switch enough := e.attempts >= firstRound<<min(e.rounds, maxRounds); {
 	case enough && e.good.Sequence > 0:
 		l.probing = true
 	case enough:
@@ -132,8 +132,8 @@ func (e *engine) searchDone(c *actors.Context, err error) {
 		e.spend(time.Now(), uint64(e.bytes), 0)
 	}
 	l := e.lane
-	var rejected *far.Rejected
-	var partial *far.Partial
+	var rejected *far.RejectedError
+	var partial *far.PartialError
 	switch {
 	case err == nil:
 		l.soleFailures = 0

@@ -14,18 +14,19 @@ type Port interface {
 	Discard() error
 }
 
-// Noisy is a port on which a fault drill can flip bits of what is received.
-type Noisy struct {
+// NoisyPort is a port on which a fault drill can flip bits of what is received.
+type NoisyPort struct {
 	Use sync.Mutex // held by the worker that uses the port
 	Port
 	rate atomic.Uint64 // bits of a float64
 }
 
-// Corrupt sets the share of bytes, 0 to 1, in which a bit is flipped. It is safe for concurrent use.
-func (n *Noisy) Corrupt(rate float64) { n.rate.Store(math.Float64bits(rate)) }
+// Corrupt sets the share of bytes, 0 to 1, in which a bit is flipped. It is safe for concurrent
+// use.
+func (n *NoisyPort) Corrupt(rate float64) { n.rate.Store(math.Float64bits(rate)) }
 
 // Read implements io.Reader.
-func (n *Noisy) Read(b []byte) (int, error) {
+func (n *NoisyPort) Read(b []byte) (int, error) {
 	got, err := n.Port.Read(b)
 	if rate := math.Float64frombits(n.rate.Load()); rate > 0 {
 		for i := range b[:got] {

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// crew runs functions concurrently, started in the order they came. Its goroutines stay for a
+// dispatcher runs functions concurrently, started in the order they came. Its goroutines stay for a
 // while, so that their stacks need not grow anew for every message and every transaction, and a
 // burst of short functions takes few of them. No function waits for another one to return: while
 // any is waiting, a goroutine is being woken or started for it. It is the dispatcher of all
 // mailboxes.
-type crew struct {
+type dispatcher struct {
 	mu     sync.Mutex
 	queue  fifo            // of func()
 	coming bool            // a goroutine has been called and has not reached the queue yet
@@ -23,18 +23,18 @@ type crew struct {
 // idleTime is the interval of look. A goroutine that is idle for a whole interval ends.
 const idleTime = 200 * time.Millisecond
 
-// crewKept is the number of functions for which the queue keeps room. It is large because hundreds
-// of actors tick at the same moment, and there is only one crew.
-const crewKept = 1024
+// queueCapacity is the number of functions for which the queue keeps room. It is large because
+// hundreds of actors tick at the same moment, and there is only one dispatcher.
+const queueCapacity = 1024
 
 // throughput is how many messages a mailbox handles before others get a turn.
 const throughput = 300
 
 // Throughput implements actor.Dispatcher.
-func (w *crew) Throughput() int { return throughput }
+func (w *dispatcher) Throughput() int { return throughput }
 
 // Schedule implements actor.Dispatcher. It does not wait for fn.
-func (w *crew) Schedule(fn func()) {
+func (w *dispatcher) Schedule(fn func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.queue.push(fn)
@@ -42,7 +42,7 @@ func (w *crew) Schedule(fn func()) {
 }
 
 // call makes one goroutine come to the queue unless one is on its way. The caller holds the lock.
-func (w *crew) call() {
+func (w *dispatcher) call() {
 	if w.coming {
 		return
 	}
@@ -57,12 +57,12 @@ func (w *crew) call() {
 	w.spare = min(w.spare, n)
 }
 
-func (w *crew) work() {
+func (w *dispatcher) work() {
 	called := make(chan struct{}, 1)
 	for ok := true; ok; _, ok = <-called {
 		w.mu.Lock()
 		w.coming = false
-		for fn, ok := w.queue.pop(crewKept).(func()); ok; fn, ok = w.queue.pop(crewKept).(func()) {
+		for fn, ok := w.queue.pop(queueCapacity).(func()); ok; fn, ok = w.queue.pop(queueCapacity).(func()) {
 			if !w.queue.empty() {
 				w.call()
 			}
@@ -76,7 +76,7 @@ func (w *crew) work() {
 }
 
 // rest makes the goroutine wait for a call. The caller holds the lock.
-func (w *crew) rest(called chan struct{}) {
+func (w *dispatcher) rest(called chan struct{}) {
 	w.idle = append(w.idle, called)
 	if w.armed {
 		return
@@ -90,7 +90,7 @@ func (w *crew) rest(called chan struct{}) {
 }
 
 // look ends the goroutines that have not been needed since the last look.
-func (w *crew) look() {
+func (w *dispatcher) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, called := range w.idle[:w.spare] {

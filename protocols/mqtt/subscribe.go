@@ -10,21 +10,22 @@ import (
 	"time"
 )
 
-// Hear is the message by which an actor asks a broker's actor for the messages that clients publish
-// among themselves. It replaces the actor's previous Hear, is valid for HearTime and must then be
-// repeated; the answer is a *Hear as well. Unlike with Claim, others receive the same messages too.
-type Hear struct {
+// SubscribeRequest is the message by which an actor asks a broker's actor for the messages that
+// clients publish among themselves. It replaces the actor's previous subscriptions, is valid for
+// SubscriptionTime and must then be repeated; the answer is a *SubscribeRequest as well. Unlike
+// with Claim, others receive the same messages too.
+type SubscribeRequest struct {
 	Path     string   // of the actor
 	Filters  []string // none: unsubscribe from everything
 	Retained bool     // send retained messages, also for filters subscribed to before
 	Fresh    bool     // in the answer: the actor was not known before, and may have missed messages
 }
 
-// HearTime is how long a Hear is valid.
-const HearTime = 15 * time.Second
+// SubscriptionTime is how long a SubscribeRequest is valid.
+const SubscriptionTime = 15 * time.Second
 
-// Heard is sent to the actor for each publish.
-type Heard struct {
+// Delivery is sent to the actor for each publish.
+type Delivery struct {
 	Topic    string
 	Payload  []byte // read-only
 	Retained bool   // it is a retained message, not a new one
@@ -33,12 +34,13 @@ type Heard struct {
 	User     []UserProperty
 }
 
-// Lost is sent to the actor when its subscription has ended; the actor should subscribe again.
-type Lost struct{ Cause string }
+// SubscriptionLost is sent to the actor when its subscription has ended; the actor should subscribe
+// again.
+type SubscriptionLost struct{ Cause string }
 
-// Say is the message by which an actor asks a broker's actor to publish with QoS 1. The answer is a
-// *Say as well, when the broker has accepted it.
-type Say struct {
+// PublishRequest is the message by which an actor asks a broker's actor to publish with QoS 1. The
+// answer is a *PublishRequest as well, when the broker has accepted it.
+type PublishRequest struct {
 	Path    string // of the actor
 	Topic   string
 	Payload []byte
@@ -48,7 +50,7 @@ type Say struct {
 }
 
 // Check returns an error if the message cannot be published.
-func (m *Say) Check() error {
+func (m *PublishRequest) Check() error {
 	if err := checkTopic(m.Topic); err != nil {
 		return err
 	}
@@ -83,33 +85,35 @@ func CheckForeign(filter string) error {
 // Covers reports whether a filter matches a topic.
 func Covers(filter, topic string) bool { return covers(filter, topic) }
 
-// Hearings are the subscriptions of actors. Any goroutine may read them; only one may change them.
-type Hearings struct {
-	all   map[string]hearing // by path
-	index atomic.Pointer[hearingIndex]
+// ActorSubscriptions are the subscriptions of actors. Any goroutine may read them; only one may
+// change them.
+type ActorSubscriptions struct {
+	all   map[string]actorSubscription // by path
+	index atomic.Pointer[subscriptionIndex]
 }
 
-type hearing struct {
+type actorSubscription struct {
 	filters []string
 	until   time.Time
 }
 
-type hearingIndex struct {
+type subscriptionIndex struct {
 	exact map[string][]string // paths by topic
-	wild  []wildHearing
+	wild  []wildcardSubscription
 }
 
-type wildHearing struct{ filter, path string }
+type wildcardSubscription struct{ filter, path string }
 
-// Take makes or renews a subscription. It returns the filters whose retained messages must be sent.
-func (h *Hearings) Take(m *Hear, now time.Time) (fresh []string, err error) {
+// Update makes or renews a subscription. It returns the filters whose retained messages must be
+// sent.
+func (h *ActorSubscriptions) Update(m *SubscribeRequest, now time.Time) (fresh []string, err error) {
 	for _, f := range m.Filters {
 		if err := CheckForeign(f); err != nil {
 			return nil, err
 		}
 	}
 	if h.all == nil {
-		h.all = map[string]hearing{}
+		h.all = map[string]actorSubscription{}
 	}
 	changed := false
 	for path, x := range h.all {
@@ -130,7 +134,7 @@ func (h *Hearings) Take(m *Hear, now time.Time) (fresh []string, err error) {
 	if len(m.Filters) == 0 {
 		delete(h.all, m.Path)
 	} else {
-		h.all[m.Path] = hearing{m.Filters, now.Add(HearTime)}
+		h.all[m.Path] = actorSubscription{m.Filters, now.Add(SubscriptionTime)}
 	}
 	if changed || added || len(was) != len(m.Filters) {
 		h.reindex()
@@ -138,18 +142,18 @@ func (h *Hearings) Take(m *Hear, now time.Time) (fresh []string, err error) {
 	return fresh, nil
 }
 
-// Knows reports whether an actor has a subscription.
-func (h *Hearings) Knows(path string) bool {
+// Has reports whether an actor has a subscription.
+func (h *ActorSubscriptions) Has(path string) bool {
 	_, ok := h.all[path]
 	return ok
 }
 
-func (h *Hearings) reindex() {
-	x := &hearingIndex{exact: map[string][]string{}}
+func (h *ActorSubscriptions) reindex() {
+	x := &subscriptionIndex{exact: map[string][]string{}}
 	for path, one := range h.all {
 		for _, f := range one.filters {
 			if strings.ContainsAny(f, "+#") {
-				x.wild = append(x.wild, wildHearing{f, path})
+				x.wild = append(x.wild, wildcardSubscription{f, path})
 			} else {
 				x.exact[f] = append(x.exact[f], path)
 			}
@@ -159,7 +163,7 @@ func (h *Hearings) reindex() {
 }
 
 // Filters returns all filters, each once.
-func (h *Hearings) Filters() []string {
+func (h *ActorSubscriptions) Filters() []string {
 	var all []string
 	for _, one := range h.all {
 		all = append(all, one.filters...)
@@ -169,7 +173,7 @@ func (h *Hearings) Filters() []string {
 }
 
 // Paths returns the actors that subscribe to a topic, each once.
-func (h *Hearings) Paths(topic string) []string {
+func (h *ActorSubscriptions) Paths(topic string) []string {
 	x := h.index.Load()
 	if x == nil {
 		return nil
@@ -183,22 +187,22 @@ func (h *Hearings) Paths(topic string) []string {
 	return paths
 }
 
-// Everybody returns the paths of all actors with a subscription.
-func (h *Hearings) Everybody() []string { return slices.Sorted(maps.Keys(h.all)) }
+// Subscribers returns the paths of all actors with a subscription.
+func (h *ActorSubscriptions) Subscribers() []string { return slices.Sorted(maps.Keys(h.all)) }
 
 // Any reports whether an actor subscribes to a topic.
-func (h *Hearings) Any(topic string) bool { return len(h.Paths(topic)) > 0 }
+func (h *ActorSubscriptions) Any(topic string) bool { return len(h.Paths(topic)) > 0 }
 
-// Strays are the topics that clients have published to and that no actor subscribes to, with the
+// Unclaimed are the topics that clients have published to and that no actor subscribes to, with the
 // latest message of each. It is safe for concurrent use.
-type Strays struct {
+type Unclaimed struct {
 	mu   sync.Mutex
-	all  map[string]Stray
+	all  map[string]UnclaimedTopic
 	more bool
 }
 
-// Stray is the last publish on such a topic.
-type Stray struct {
+// UnclaimedTopic is the last publish on such a topic.
+type UnclaimedTopic struct {
 	Topic, Client string
 	Payload       []byte // possibly truncated
 	Time          time.Time
@@ -206,13 +210,13 @@ type Stray struct {
 }
 
 const (
-	maxStrays  = 512  // topics remembered
-	maxExcerpt = 1024 // bytes of a payload
-	maxTopic   = 256  // bytes of a topic
+	maxUnclaimed = 512  // topics remembered
+	maxExcerpt   = 1024 // bytes of a payload
+	maxTopic     = 256  // bytes of a topic
 )
 
-// Note remembers a publish. Topics of the gateway are ignored.
-func (s *Strays) Note(x Stray) {
+// Add remembers a publish. Topics of the gateway are ignored.
+func (s *Unclaimed) Add(x UnclaimedTopic) {
 	if own(x.Topic) || len(x.Topic) > maxTopic {
 		return
 	}
@@ -220,9 +224,9 @@ func (s *Strays) Note(x Stray) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.all == nil {
-		s.all = map[string]Stray{}
+		s.all = map[string]UnclaimedTopic{}
 	}
-	if _, known := s.all[x.Topic]; !known && len(s.all) >= maxStrays {
+	if _, known := s.all[x.Topic]; !known && len(s.all) >= maxUnclaimed {
 		s.more = true
 		return
 	}
@@ -231,7 +235,7 @@ func (s *Strays) Note(x Stray) {
 
 // List returns the topics that match a filter and for which pick returns true. more reports that
 // there were too many to remember.
-func (s *Strays) List(filter string, pick func(topic string) bool) (all []Stray, more bool) {
+func (s *Unclaimed) List(filter string, pick func(topic string) bool) (all []UnclaimedTopic, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for topic, x := range s.all {
@@ -239,6 +243,6 @@ func (s *Strays) List(filter string, pick func(topic string) bool) (all []Stray,
 			all = append(all, x)
 		}
 	}
-	slices.SortFunc(all, func(a, b Stray) int { return strings.Compare(a.Topic, b.Topic) })
+	slices.SortFunc(all, func(a, b UnclaimedTopic) int { return strings.Compare(a.Topic, b.Topic) })
 	return all, s.more
 }

@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// Court judges calls by the present policy, whatever listener they came through. It is safe for
-// concurrent use. Without a policy it judges no calls: a listener has admitted the caller.
-type Court struct {
+// Authorizer judges calls by the present policy, whatever listener they came through. It is safe
+// for concurrent use. Without a policy it judges no calls: a listener has admitted the caller.
+type Authorizer struct {
 	policy  atomic.Pointer[Policy]
 	mu      sync.Mutex
 	buckets map[string]bucket // by name
 }
 
-// Errors of Judge in addition to those of Policy.
+// Errors of Authorize in addition to those of Policy.
 var (
 	ErrDenied = errors.New("no role allows it, or one denies it")
 	ErrRate   = errors.New("too many calls")
 )
 
 // Set puts a policy in force.
-func (c *Court) Set(p *Policy) {
+func (c *Authorizer) Set(p *Policy) {
 	c.policy.Store(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -34,9 +34,9 @@ func (c *Court) Set(p *Policy) {
 	}
 }
 
-// Stands returns why the credentials with which an identity was admitted are no longer valid; nil:
+// Valid returns why the credentials with which an identity was admitted are no longer valid; nil:
 // they are, or another policy has admitted it.
-func (c *Court) Stands(id *Identity, now time.Time) error {
+func (c *Authorizer) Valid(id *Identity, now time.Time) error {
 	p := c.policy.Load()
 	if p == nil || p.keeper != id.keeper {
 		return nil
@@ -45,9 +45,9 @@ func (c *Court) Stands(id *Identity, now time.Time) error {
 	return err
 }
 
-// Judge returns why an identity may not call topic; nil: it may, or it belongs to another policy. A
-// call that has waited was counted when it arrived.
-func (c *Court) Judge(name, topic string, waited bool, now time.Time) error {
+// Authorize returns why an identity may not call topic; nil: it may, or it belongs to another
+// policy. A call that has waited was counted when it arrived.
+func (c *Authorizer) Authorize(name, topic string, waited bool, now time.Time) error {
 	p := c.policy.Load()
 	if p == nil || p.all[name] == nil {
 		return nil

@@ -11,16 +11,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// doubtful records in the ledger that messages of tracks have been lost, and possibly the last
-// record of how far a track was. Sequence numbers that may have been used must not be used again:
-// receivers would take new records for duplicates.
-func doubtful(known ledger, losses []Loss, found map[string]server.StreamState) (changed bool) {
+// recordLossMarks records in the ledger that messages of tracks have been lost, and possibly the
+// last record of how far a track was. Sequence numbers that may have been used must not be used
+// again: receivers would take new records for duplicates.
+func recordLossMarks(known ledger, losses []Loss, found map[string]server.StreamState) (changed bool) {
 	for _, l := range losses {
 		if l.Stream == streamTracks {
 			e := known[streamTracks]
-			if doubt := max(e.Last, found[streamTracks].LastSeq) + 2*ledgerStride; doubt > e.doubt() {
-				all := append(slices.Clone(e.Doubts), doubt)
-				e.Doubts = all[max(0, len(all)-mostDoubts):]
+			if mark := max(e.Last, found[streamTracks].LastSeq) + 2*ledgerStride; mark > e.lossMark() {
+				all := append(slices.Clone(e.LossMarks), mark)
+				e.LossMarks = all[max(0, len(all)-maxLossMarks):]
 				known[streamTracks], changed = e, true
 			}
 		}
@@ -28,20 +28,20 @@ func doubtful(known ledger, losses []Loss, found map[string]server.StreamState) 
 	return changed
 }
 
-// doubts returns the doubts of the track stream, oldest first. It never blocks, not even while the
-// ledger is being written to a stuck disk.
-func (b *Bus) doubts() []uint64 {
-	if all := b.doubtful.Load(); all != nil {
+// lossMarks returns the loss marks of the track stream, oldest first. It never blocks, not even
+// while the ledger is being written to a stuck disk.
+func (b *Bus) lossMarks() []uint64 {
+	if all := b.marks.Load(); all != nil {
 		return *all
 	}
 	return nil
 }
 
-// fill advances the sequence of the track stream beyond the last doubt. It writes messages that no
-// reader asks for and deletes them at once.
-func (b *Bus) fill(ctx context.Context) error {
-	doubt := entry{Doubts: b.doubts()}.doubt()
-	if doubt == 0 {
+// skipPastLossMark advances the sequence of the track stream beyond the last loss mark. It writes
+// messages that no reader asks for and deletes them at once.
+func (b *Bus) skipPastLossMark(ctx context.Context) error {
+	mark := entry{LossMarks: b.lossMarks()}.lossMark()
+	if mark == 0 {
 		return nil
 	}
 	s, err := b.js.Stream(ctx, streamTracks)
@@ -49,12 +49,12 @@ func (b *Bus) fill(ctx context.Context) error {
 		return fmt.Errorf("stream %s: %w", streamTracks, err)
 	}
 	at := s.CachedInfo().State.LastSeq
-	if at >= doubt {
+	if at >= mark {
 		return nil
 	}
 	const most = 1000
-	for round := 0; at < doubt; round++ {
-		n := int(min(most, doubt-at))
+	for round := 0; at < mark; round++ {
+		n := int(min(most, mark-at))
 		for i := 1; i <= n; i++ {
 			m := &nats.Msg{Subject: queueOf(streamTracks), Header: Header{
 				"Nats-Batch-Id": {"fill-" + strconv.Itoa(round)}, "Nats-Batch-Sequence": {strconv.Itoa(i)},

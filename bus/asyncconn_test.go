@@ -16,7 +16,7 @@ import (
 // in order.
 func TestSlackKeepsOrder(t *testing.T) {
 	near, far := net.Pipe()
-	s := newSlack(near)
+	s := newAsyncConn(near)
 	const writers, each = 8, 500
 	var all sync.WaitGroup
 	for w := range writers {
@@ -46,7 +46,7 @@ func TestSlackKeepsOrder(t *testing.T) {
 // Beyond the limit a writer waits, and the end of the connection ends the wait.
 func TestSlackIsBounded(t *testing.T) {
 	near, far := net.Pipe()
-	s := newSlack(near)
+	s := newAsyncConn(near)
 	ended := make(chan error, 1)
 	go func() {
 		for {
@@ -58,7 +58,7 @@ func TestSlackIsBounded(t *testing.T) {
 	}()
 	for full := false; !full; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
-		full = len(s.waiting) >= slackMost
+		full = len(s.waiting) >= asyncMax
 		s.mu.Unlock()
 	}
 	_ = far.Close()
@@ -66,7 +66,7 @@ func TestSlackIsBounded(t *testing.T) {
 	if _, err := s.Write([]byte("x")); err == nil {
 		t.Error("a connection that has ended takes more")
 	}
-	if n := len(s.waiting); n > slackMost+64<<10 {
+	if n := len(s.waiting); n > asyncMax+64<<10 {
 		t.Errorf("%d bytes wait", n)
 	}
 }
@@ -90,7 +90,7 @@ func TestSlackHandsMessagesWhole(t *testing.T) {
 		"empty lines":             {"\n\r\n\n"},
 	} {
 		var got []string
-		s := newSlack(tap{say: func(b []byte) { got = append(got, string(b)) }})
+		s := newAsyncConn(tap{say: func(b []byte) { got = append(got, string(b)) }})
 		if err := s.hand([]byte(strings.Join(want, ""))); err != nil {
 			t.Error(err)
 		}

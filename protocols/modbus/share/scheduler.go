@@ -1,7 +1,7 @@
 // Package share decides how several masters share one line or link: whose request goes next, which
 // requests are combined into one transaction, and which are answered from an earlier answer. It has
-// no clock, I/O or goroutine: the time is an argument, counted from a fixed moment, and each Desk
-// belongs to one actor.
+// no clock, I/O or goroutine: the time is an argument, counted from a fixed moment, and each
+// Scheduler belongs to one actor.
 package share
 
 import (
@@ -10,16 +10,16 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// Limits of a Desk.
+// Limits of a Scheduler.
 const (
-	mostWaiting = 4096 // waiting transactions, of all masters
-	mostKept    = 4096 // answers kept
+	maxWaiting = 4096 // waiting transactions, of all masters
+	maxKept    = 4096 // answers kept
 )
 
-// Desk schedules the requests to one line or link. M identifies a master, W is a request that waits
-// for its answer.
-type Desk[M comparable, W any] struct {
-	most    int // maximum number of transactions under way
+// Scheduler schedules the requests to one line or link. M identifies a master, W is a request that
+// waits for its answer.
+type Scheduler[M comparable, W any] struct {
+	limit   int // maximum number of transactions under way
 	out     int
 	waiting int
 
@@ -59,19 +59,20 @@ type Transaction[M comparable, W any] struct {
 	age age
 }
 
-// NewDesk returns a Desk with at most the given number of transactions under way.
-func NewDesk[M comparable, W any](most int) *Desk[M, W] {
-	return &Desk[M, W]{
-		most: max(most, 1), queues: map[M][]*Transaction[M, W]{}, flights: map[key]*Transaction[M, W]{},
+// NewScheduler returns a Scheduler with at most the given number of transactions under way.
+func NewScheduler[M comparable, W any](most int) *Scheduler[M, W] {
+	return &Scheduler[M, W]{
+		limit: max(most, 1), queues: map[M][]*Transaction[M, W]{}, flights: map[key]*Transaction[M, W]{},
 		kept: map[key]answer{}, ages: map[uint8]uint64{},
 	}
 }
 
-// Widen changes the maximum number of transactions under way.
-func (d *Desk[M, W]) Widen(most int) { d.most = max(most, 1) }
+// SetLimit changes the maximum number of transactions under way.
+func (d *Scheduler[M, W]) SetLimit(most int) { d.limit = max(most, 1) }
 
-// Heed sets the tap of the line or link. From then on, what others write there also changes a unit.
-func (d *Desk[M, W]) Heed(tap *modbus.Tap) {
+// SetTap sets the tap of the line or link. From then on, what others write there also changes a
+// unit.
+func (d *Scheduler[M, W]) SetTap(tap *modbus.Tap) {
 	if d.tap != nil && tap != d.tap {
 		d.all += 1 << 32 // the counts of this tap started separately
 	}
@@ -91,12 +92,12 @@ const (
 
 func keyOf(r modbus.Request) key { return key{r.Unit, r.Function, r.Address, r.Quantity} }
 
-func (d *Desk[M, W]) age(unit uint8) age {
+func (d *Scheduler[M, W]) age(unit uint8) age {
 	return age{d.ages[unit] + d.tap.Written(unit), d.all + d.tap.Written(0)}
 }
 
 // change records that the state of a unit may have changed; unit 0 means all units.
-func (d *Desk[M, W]) change(unit uint8) {
+func (d *Scheduler[M, W]) change(unit uint8) {
 	if unit == 0 {
 		d.all++
 		return
@@ -111,7 +112,7 @@ func plain(r modbus.Request) bool {
 
 // Take takes a transaction with one waiting request. A read that was requested before a write does
 // not answer one that is requested after it.
-func (d *Desk[M, W]) Take(master M, t *Transaction[M, W], now time.Duration) (Verdict, modbus.Response) {
+func (d *Scheduler[M, W]) Take(master M, t *Transaction[M, W], now time.Duration) (Verdict, modbus.Response) {
 	if plain(t.Request) {
 		k, age := keyOf(t.Request), d.age(t.Request.Unit)
 		if a, ok := d.kept[k]; ok && a.age == age && now < a.until && t.Keep > 0 {
@@ -123,7 +124,7 @@ func (d *Desk[M, W]) Take(master M, t *Transaction[M, W], now time.Duration) (Ve
 			return Joined, modbus.Response{}
 		}
 	}
-	if d.waiting >= mostWaiting {
+	if d.waiting >= maxWaiting {
 		return Full, modbus.Response{}
 	}
 	if plain(t.Request) {
@@ -143,8 +144,8 @@ func (d *Desk[M, W]) Take(master M, t *Transaction[M, W], now time.Duration) (Ve
 // Next returns the transaction whose turn it is: masters take turns, and each master's transactions
 // go in the order of their arrival. late are those that have waited too long, and those for which,
 // according to gone, nobody waits any more. t is nil if nothing is due.
-func (d *Desk[M, W]) Next(now time.Duration, gone func(W) bool) (t *Transaction[M, W], late []*Transaction[M, W]) {
-	for d.out < d.most && len(d.turns) > 0 {
+func (d *Scheduler[M, W]) Next(now time.Duration, gone func(W) bool) (t *Transaction[M, W], late []*Transaction[M, W]) {
+	for d.out < d.limit && len(d.turns) > 0 {
 		t := d.pop()
 		if now >= t.Until || d.forsaken(t, gone) {
 			d.land(t)
@@ -158,7 +159,7 @@ func (d *Desk[M, W]) Next(now time.Duration, gone func(W) bool) (t *Transaction[
 }
 
 // pop removes the next transaction of the master whose turn it is.
-func (d *Desk[M, W]) pop() *Transaction[M, W] {
+func (d *Scheduler[M, W]) pop() *Transaction[M, W] {
 	master := d.turns[0]
 	d.turns = append(d.turns[:0], d.turns[1:]...)
 	queue := d.queues[master]
@@ -174,7 +175,7 @@ func (d *Desk[M, W]) pop() *Transaction[M, W] {
 	return t
 }
 
-func (d *Desk[M, W]) forsaken(t *Transaction[M, W], gone func(W) bool) bool {
+func (d *Scheduler[M, W]) forsaken(t *Transaction[M, W], gone func(W) bool) bool {
 	for _, w := range t.Waiting {
 		if !gone(w) {
 			return false
@@ -184,7 +185,7 @@ func (d *Desk[M, W]) forsaken(t *Transaction[M, W], gone func(W) bool) bool {
 }
 
 // land ends the time in which other requests may join.
-func (d *Desk[M, W]) land(t *Transaction[M, W]) {
+func (d *Scheduler[M, W]) land(t *Transaction[M, W]) {
 	if k := keyOf(t.Request); d.flights[k] == t {
 		delete(d.flights, k)
 	}
@@ -192,7 +193,7 @@ func (d *Desk[M, W]) land(t *Transaction[M, W]) {
 
 // Done takes back a transaction returned by Next. good means that the unit has answered with
 // response, which is kept for others if nothing was written meanwhile.
-func (d *Desk[M, W]) Done(t *Transaction[M, W], good bool, response modbus.Response, now time.Duration) {
+func (d *Scheduler[M, W]) Done(t *Transaction[M, W], good bool, response modbus.Response, now time.Duration) {
 	d.out--
 	d.land(t)
 	if !plain(t.Request) {
@@ -202,23 +203,23 @@ func (d *Desk[M, W]) Done(t *Transaction[M, W], good bool, response modbus.Respo
 	if !good || t.Keep <= 0 || t.age != d.age(t.Request.Unit) {
 		return
 	}
-	if len(d.kept) >= mostKept {
+	if len(d.kept) >= maxKept {
 		d.forget(now)
 	}
 	d.kept[keyOf(t.Request)] = answer{response, now + t.Keep, t.age}
 }
 
 // forget drops outdated answers, or all if none is outdated.
-func (d *Desk[M, W]) forget(now time.Duration) {
+func (d *Scheduler[M, W]) forget(now time.Duration) {
 	for k, a := range d.kept {
 		if now >= a.until || a.age != d.age(k.unit) {
 			delete(d.kept, k)
 		}
 	}
-	if len(d.kept) >= mostKept {
+	if len(d.kept) >= maxKept {
 		clear(d.kept)
 	}
 }
 
 // Waiting returns the number of transactions that wait for their turn.
-func (d *Desk[M, W]) Waiting() int { return d.waiting }
+func (d *Scheduler[M, W]) Waiting() int { return d.waiting }

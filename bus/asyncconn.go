@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// slack is the client's end of an in-process connection. The server's pipe accepts a write only
+// asyncConn is the client's end of an in-process connection. The server's pipe accepts a write only
 // after the server has processed the previous one, and a publisher holds the client's lock
 // meanwhile: hundreds of actors would wait for each other, each in its own goroutine. Write on a
-// slack returns at once.
-type slack struct {
+// asyncConn returns at once.
+type asyncConn struct {
 	net.Conn
 	mu      sync.Mutex
 	changed sync.Cond // signals room in waiting, or err
@@ -22,24 +22,24 @@ type slack struct {
 }
 
 const (
-	slackMost = 32 << 10 // bytes that may wait before Write blocks
-	slackKept = 64 << 10 // capacity of an empty buffer that is kept
+	asyncMax  = 32 << 10 // bytes that may wait before Write blocks
+	asyncKept = 64 << 10 // capacity of an empty buffer that is kept
 	// Bytes written at once if they are more than one message. When a read fills the server's
 	// buffer, the server doubles that buffer.
-	slackStep = 2<<10 - 1
+	asyncStep = 2<<10 - 1
 )
 
-func newSlack(c net.Conn) *slack {
-	s := &slack{Conn: c}
+func newAsyncConn(c net.Conn) *asyncConn {
+	s := &asyncConn{Conn: c}
 	s.changed.L = &s.mu
 	return s
 }
 
 // Write accepts all of p, or returns the error of the connection.
-func (s *slack) Write(p []byte) (int, error) {
+func (s *asyncConn) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.err == nil && len(s.waiting) >= slackMost {
+	for s.err == nil && len(s.waiting) >= asyncMax {
 		s.changed.Wait()
 	}
 	if s.err != nil {
@@ -54,7 +54,7 @@ func (s *slack) Write(p []byte) (int, error) {
 }
 
 // pass writes what waits until nothing is left.
-func (s *slack) pass() {
+func (s *asyncConn) pass() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.err == nil && len(s.waiting) > 0 {
@@ -64,7 +64,7 @@ func (s *slack) pass() {
 		s.mu.Unlock()
 		err := s.hand(b)
 		s.mu.Lock()
-		if s.spare = b; cap(b) > slackKept {
+		if s.spare = b; cap(b) > asyncKept {
 			s.spare = nil
 		}
 		s.err = err
@@ -74,12 +74,12 @@ func (s *slack) pass() {
 }
 
 // hand writes whole messages: the server copies a message that arrives in two parts.
-func (s *slack) hand(b []byte) error {
+func (s *asyncConn) hand(b []byte) error {
 	for len(b) > 0 {
 		n := messageEnd(b)
 		for n < len(b) {
 			next := n + messageEnd(b[n:])
-			if next > slackStep {
+			if next > asyncStep {
 				break
 			}
 			n = next
@@ -111,4 +111,4 @@ func messageEnd(b []byte) int {
 }
 
 // SetWriteDeadline does nothing: Write does not wait for the server.
-func (s *slack) SetWriteDeadline(time.Time) error { return nil }
+func (s *asyncConn) SetWriteDeadline(time.Time) error { return nil }

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Dog is a watchdog: something outside this process that restarts it unless it is petted. Only the
-// keeper calls it, one call at a time. No call may block for more than about a second.
-type Dog interface {
+// Watchdog is a watchdog: something outside this process that restarts it unless it is petted. Only
+// the keeper calls it, one call at a time. No call may block for more than about a second.
+type Watchdog interface {
 	// Arm starts the countdown and returns its length; 0 means that nothing will restart the
 	// process, however long it is not petted. Arm is idempotent: the keeper repeats it after an
 	// error. A length together with an error means that the watchdog is partly armed.
@@ -19,39 +19,39 @@ type Dog interface {
 	Stop() error
 }
 
-// graceful is a Dog that can be told that the start takes longer.
+// graceful is a Watchdog that can be told that the start takes longer.
 type graceful interface {
 	// Grace gives a start that has not reached Arm yet another d.
 	Grace(d time.Duration) error
 }
 
-// speaker is a Dog that displays a status and is notified when a stop begins.
+// speaker is a Watchdog that displays a status and is notified when a stop begins.
 type speaker interface {
 	Say(status string) error
 	Stopping() error
 }
 
-// None is the Dog of a development machine: it never restarts anything.
+// None is the Watchdog of a development machine: it never restarts anything.
 type None struct{}
 
-// Arm implements Dog.
+// Arm implements Watchdog.
 func (None) Arm() (time.Duration, error) { return 0, nil }
 
-// Pet implements Dog.
+// Pet implements Watchdog.
 func (None) Pet(string) error { return nil }
 
-// Stop implements Dog.
+// Stop implements Watchdog.
 func (None) Stop() error { return nil }
 
-// Both combines two watchdogs: First (systemd) restarts the process, Behind (hardware) resets the
+// Pair combines two watchdogs: First (systemd) restarts the process, Behind (hardware) resets the
 // machine if that did not help. Behind should have the longer countdown, long enough for a new
 // process to adopt it.
-type Both struct {
-	First, Behind Dog
+type Pair struct {
+	First, Behind Watchdog
 }
 
-// Arm implements Dog. It returns the shorter of the two nonzero countdowns.
-func (b Both) Arm() (time.Duration, error) {
+// Arm implements Watchdog. It returns the shorter of the two nonzero countdowns.
+func (b Pair) Arm() (time.Duration, error) {
 	first, err1 := b.First.Arm()
 	behind, err2 := b.Behind.Arm()
 	if first > 0 && behind > 0 && behind <= first {
@@ -63,19 +63,19 @@ func (b Both) Arm() (time.Duration, error) {
 	return first, errors.Join(err1, err2)
 }
 
-// Pet implements Dog. It pets both, even if one fails.
-func (b Both) Pet(status string) error {
+// Pet implements Watchdog. It pets both, even if one fails.
+func (b Pair) Pet(status string) error {
 	return errors.Join(b.First.Pet(status), b.Behind.Pet(status))
 }
 
-// Stop implements Dog.
-func (b Both) Stop() error {
+// Stop implements Watchdog.
+func (b Pair) Stop() error {
 	return errors.Join(b.First.Stop(), b.Behind.Stop())
 }
 
 // Grace calls the dogs that implement it.
-func (b Both) Grace(d time.Duration) error {
-	return b.each(func(dog Dog) error {
+func (b Pair) Grace(d time.Duration) error {
+	return b.each(func(dog Watchdog) error {
 		if g, ok := dog.(graceful); ok {
 			return g.Grace(d)
 		}
@@ -84,8 +84,8 @@ func (b Both) Grace(d time.Duration) error {
 }
 
 // Say calls the dogs that implement it.
-func (b Both) Say(status string) error {
-	return b.each(func(dog Dog) error {
+func (b Pair) Say(status string) error {
+	return b.each(func(dog Watchdog) error {
 		if s, ok := dog.(speaker); ok {
 			return s.Say(status)
 		}
@@ -94,8 +94,8 @@ func (b Both) Say(status string) error {
 }
 
 // Stopping calls the dogs that implement it.
-func (b Both) Stopping() error {
-	return b.each(func(dog Dog) error {
+func (b Pair) Stopping() error {
+	return b.each(func(dog Watchdog) error {
 		if s, ok := dog.(speaker); ok {
 			return s.Stopping()
 		}
@@ -103,6 +103,6 @@ func (b Both) Stopping() error {
 	})
 }
 
-func (b Both) each(do func(Dog) error) error {
+func (b Pair) each(do func(Watchdog) error) error {
 	return errors.Join(do(b.First), do(b.Behind))
 }

@@ -15,7 +15,7 @@ func TestOverhearIsSubscribeWithoutTheServer(t *testing.T) {
 		"gw.demo.data.>": true, "gw.demo.event.a.*": true, "gw.demo.state.*.health": true,
 		"gw.demo.cmd.>": false, "gw.demo.trace.>": false, "gw.demo.>": false, "gw.*.data.>": false, "gw.other.data.>": false, "gw.demo.data": false, ">": false,
 	} {
-		stop, ok := b.Conn().Overhear(pattern, func(bus.Overheard) {})
+		stop, ok := b.Conn().SubscribeLocal(pattern, func(bus.LocalMsg) {})
 		if ok != alone {
 			t.Errorf("%s: %t", pattern, ok)
 		}
@@ -25,13 +25,13 @@ func TestOverhearIsSubscribeWithoutTheServer(t *testing.T) {
 	}
 	type said struct{ subject, typ, data string }
 	var heard []said
-	stop, _ := b.Conn().Overhear("gw.demo.*.>", nil)
+	stop, _ := b.Conn().SubscribeLocal("gw.demo.*.>", nil)
 	if stop != nil {
 		t.Fatal("all classes are more than what only the gateway says")
 	}
-	stop, ok := b.Conn().Overhear("gw.demo.data.*.points", func(o bus.Overheard) {
+	stop, ok := b.Conn().SubscribeLocal("gw.demo.data.*.points", func(o bus.LocalMsg) {
 		heard = append(heard, said{o.Subject, o.ContentType, string(o.Data)})
-		o.Loan().Done()
+		o.Buffer().Done()
 	})
 	if !ok {
 		t.Fatal("not heard")
@@ -73,7 +73,7 @@ func TestOverhearIsSubscribeWithoutTheServer(t *testing.T) {
 func TestSamplesNobodyAsksFor(t *testing.T) {
 	b, keys := listening(t, nil)
 	overheard := 0
-	if _, ok := b.Conn().Overhear("gw.demo.data.>", func(o bus.Overheard) { overheard++; o.Loan().Done() }); !ok {
+	if _, ok := b.Conn().SubscribeLocal("gw.demo.data.>", func(o bus.LocalMsg) { overheard++; o.Buffer().Done() }); !ok {
 		t.Fatal("not heard")
 	}
 	say := func() (out uint64) {
@@ -138,7 +138,7 @@ func TestSamplesWhileTheServerIsAnother(t *testing.T) {
 func TestOverheardWhileTheServerRestarts(t *testing.T) {
 	b := start(t, nil)
 	n := 0
-	if _, ok := b.Conn().Overhear("gw.demo.event.>", func(bus.Overheard) { n++ }); !ok {
+	if _, ok := b.Conn().SubscribeLocal("gw.demo.event.>", func(bus.LocalMsg) { n++ }); !ok {
 		t.Fatal("not heard")
 	}
 	if err := b.Restart(within(t)); err != nil {
@@ -152,9 +152,9 @@ func TestOverheardWhileTheServerRestarts(t *testing.T) {
 func TestLoanIsUsedAgainWhenAllAreDone(t *testing.T) {
 	b := start(t, nil)
 	var kept [][]byte
-	var done []*bus.Loan
+	var done []*bus.SharedBuffer
 	for range 2 {
-		if _, ok := b.Conn().Overhear("gw.demo.data.>", func(o bus.Overheard) { kept, done = append(kept, o.Data), append(done, o.Loan()) }); !ok {
+		if _, ok := b.Conn().SubscribeLocal("gw.demo.data.>", func(o bus.LocalMsg) { kept, done = append(kept, o.Data), append(done, o.Buffer()) }); !ok {
 			t.Fatal("not heard")
 		}
 	}
@@ -189,7 +189,7 @@ func TestLoanIsUsedAgainWhenAllAreDone(t *testing.T) {
 	if !again {
 		t.Error("a buffer that all have given back is not used again")
 	}
-	(*bus.Loan)(nil).Done()
+	(*bus.SharedBuffer)(nil).Done()
 }
 
 func TestNobodyOverhearsFromOutside(t *testing.T) {
@@ -199,7 +199,7 @@ func TestNobodyOverhearsFromOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, ok := c.Overhear("gw.demo.data.>", func(bus.Overheard) {}); ok {
+	if _, ok := c.SubscribeLocal("gw.demo.data.>", func(bus.LocalMsg) {}); ok {
 		t.Error("a client hears the gateway only through the server")
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// tidy does the housekeeping that is due after a commit: it writes the ledger and makes room by
-// priority.
-func (m *committer) tidy(last uint64) {
+// housekeep does the housekeeping that is due after a commit: it writes the ledger and makes room
+// by priority.
+func (m *committer) housekeep(last uint64) {
 	if last-m.noted >= ledgerStride {
 		m.noted = last
 		if err := m.bus.remember(); err != nil {

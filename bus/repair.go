@@ -16,13 +16,13 @@ import (
 	"gatewayd/protocols/durable"
 )
 
-// maxMended is the maximum number of repairs to the track stream in one start.
-const maxMended = 16
+// maxRepairs is the maximum number of repairs to the track stream in one start.
+const maxRepairs = 16
 
-// mend looks for damage that keeps the server from opening the track stream and that can be
+// repair looks for damage that keeps the server from opening the track stream and that can be
 // repaired without losing messages. It returns the repair, to be run while no server is running, or
 // nil.
-func (b *Bus) mend(s *server.Server, cfg Config, r *Report) func() {
+func (b *Bus) repair(s *server.Server, cfg Config, r *Report) func() {
 	found, err := take(s)
 	if err != nil || !slices.Contains(presentStreams(cfg.Dir), streamTracks) {
 		return nil
@@ -34,14 +34,14 @@ func (b *Bus) mend(s *server.Server, cfg Config, r *Report) func() {
 			}
 		}
 	}
-	if reader := b.misplaced(s); reader != "" {
+	if reader := b.unsupportedReader(s); reader != "" {
 		return func() { replaceReader(cfg.Dir, reader, r) }
 	}
 	return nil
 }
 
-// described are the files without which the server does not recognize a stream.
-var described = [...]string{"meta.inf", "meta.sum"}
+// metaFiles are the files without which the server does not recognize a stream.
+var metaFiles = [...]string{"meta.inf", "meta.sum"}
 
 func trackDescription(dir string) string { return filepath.Join(streamsDir(dir), streamTracks) }
 func savedDescription(dir string) string { return filepath.Join(dir, "tracks") }
@@ -49,7 +49,7 @@ func savedDescription(dir string) string { return filepath.Join(dir, "tracks") }
 // descriptionsDiffer reports whether there is a saved copy of the description that differs from the
 // one in the store.
 func descriptionsDiffer(dir string) bool {
-	for _, name := range described {
+	for _, name := range metaFiles {
 		saved, err := os.ReadFile(filepath.Join(savedDescription(dir), name))
 		if err != nil {
 			return false
@@ -63,7 +63,7 @@ func descriptionsDiffer(dir string) bool {
 
 func copyDescription(from, to string) error {
 	var errs []error
-	for _, name := range described {
+	for _, name := range metaFiles {
 		p, err := os.ReadFile(filepath.Join(from, name))
 		if err == nil {
 			err = durable.Write(filepath.Join(to, name), p, 0o640)
@@ -79,7 +79,7 @@ func copyDescription(from, to string) error {
 func (b *Bus) saveDescription() {
 	from, to := trackDescription(b.cfg.Dir), savedDescription(b.cfg.Dir)
 	err := os.MkdirAll(to, 0o755)
-	if _, none := os.Stat(filepath.Join(to, described[0])); err == nil && (none != nil || descriptionsDiffer(b.cfg.Dir)) {
+	if _, none := os.Stat(filepath.Join(to, metaFiles[0])); err == nil && (none != nil || descriptionsDiffer(b.cfg.Dir)) {
 		err = copyDescription(from, to)
 	}
 	if err != nil {
@@ -91,9 +91,9 @@ func (b *Bus) saveDescription() {
 // consumers.
 var unsupported = regexp.MustCompile(`unsupported consumer "([^"]+)"`)
 
-// misplaced returns the reader whose consumer state is so damaged that the server does not open the
-// track stream; "" if there is none.
-func (b *Bus) misplaced(s *server.Server) (reader string) {
+// unsupportedReader returns the reader whose consumer state is so damaged that the server does not
+// open the track stream; "" if there is none.
+func (b *Bus) unsupportedReader(s *server.Server) (reader string) {
 	me := b.ids[0]
 	nc, err := nats.Connect("", nats.InProcessServer(s), nats.Nkey(me.public, me.pair.Sign), nats.CustomInboxPrefix(inboxGateway))
 	if err != nil {

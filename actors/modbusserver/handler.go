@@ -8,16 +8,16 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// desk answers masters, in the goroutines of their connections. Reads are answered at once from the
-// image; writes are handed to the actor.
-type desk struct {
+// handler answers masters, in the goroutines of their connections. Reads are answered at once from
+// the image; writes are handed to the actor.
+type handler struct {
 	image    *image.Image
 	identity *server.Identity
 	own      uint8 // unit address that unit 0 or 255 over TCP stands for
 	post     func(msg any) error
 }
 
-func newDesk(c *actors.Context, cfg *modbusv1.Server, m *image.Image) *desk {
+func newHandler(c *actors.Context, cfg *modbusv1.Server, m *image.Image) *handler {
 	id := &server.Identity{Vendor: "gatewayd", Product: "gatewayd", Version: actors.Build(), Name: "gatewayd", Application: c.Gateway()}
 	if i := cfg.Identity; i != nil {
 		for _, f := range []struct {
@@ -29,11 +29,11 @@ func newDesk(c *actors.Context, cfg *modbusv1.Server, m *image.Image) *desk {
 			}
 		}
 	}
-	return &desk{image: m, identity: id, own: uint8(cfg.Unit), post: c.Post()}
+	return &handler{image: m, identity: id, own: uint8(cfg.Unit), post: c.Post()}
 }
 
 // Handle implements server.Handler.
-func (d *desk) Handle(dst []byte, q *server.Query) []byte {
+func (d *handler) Handle(dst []byte, q *server.Query) []byte {
 	if q.Broadcast {
 		return d.write(dst, q, q.Request)
 	}
@@ -63,7 +63,7 @@ func (d *desk) Handle(dst []byte, q *server.Query) []byte {
 	return modbus.AppendException(dst, q.PDU[0], modbus.IllegalFunction)
 }
 
-func (d *desk) read(dst []byte, r modbus.Request) []byte {
+func (d *handler) read(dst []byte, r modbus.Request) []byte {
 	answer, code := d.image.Read(append(dst, r.Function), r)
 	if code != 0 {
 		return modbus.AppendException(dst, r.Function, code)
@@ -72,11 +72,11 @@ func (d *desk) read(dst []byte, r modbus.Request) []byte {
 	return answer
 }
 
-func (d *desk) write(dst []byte, q *server.Query, request modbus.Request) []byte {
+func (d *handler) write(dst []byte, q *server.Query, request modbus.Request) []byte {
 	if q.Refused != nil || !q.Write() {
 		return dst // a broadcast that may not write or does not write
 	}
-	j := &job{desk: d, master: q.Master(), later: q.Later(), request: request, broadcast: q.Broadcast}
+	j := &job{desk: d, master: q.Master(), later: q.Defer(), request: request, broadcast: q.Broadcast}
 	if d.post(j) != nil {
 		j.later.Refuse(modbus.DeviceBusy)
 	}

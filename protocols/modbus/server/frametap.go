@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// earSize is the number of frames queued for a listener that is slower than the masters.
-	earSize = 1024
-	// mostEars is the number of Ears a Server may have.
-	mostEars = 16
+	// frameTapSize is the number of frames queued for a listener that is slower than the masters.
+	frameTapSize = 1024
+	// maxFrameTaps is the number of FrameTaps a Server may have.
+	maxFrameTaps = 16
 )
 
 // Filter selects frames of masters.
@@ -27,8 +27,8 @@ type Filter struct {
 	Master string // role or address of the master, with or without the port; empty: all
 }
 
-// Heard is a frame received from a master or sent to it, or an event.
-type Heard struct {
+// TappedFrame is a frame received from a master or sent to it, or an event.
+type TappedFrame struct {
 	modbus.Frame
 	From    *Master // for comparison with others, and for its Label
 	Framing modbus.Framing
@@ -36,63 +36,63 @@ type Heard struct {
 	Over    bool   // nothing more will be heard of this master
 }
 
-// Ear receives the frames exchanged with masters, from Overhear to Close. Next must be called by
+// FrameTap receives the frames exchanged with masters, from Tap to Close. Next must be called by
 // one goroutine only.
-type Ear struct {
+type FrameTap struct {
 	server *Server
 	filter Filter
-	heard  chan Heard
+	frames chan TappedFrame
 	missed atomic.Uint64
 }
 
-// Overhear returns an Ear that receives the frames selected by filter from now on. Without any Ear,
-// requests have no overhead for this. It fails if too many Ears are open.
-func (s *Server) Overhear(filter Filter) (*Ear, error) {
-	e := &Ear{server: s, filter: filter, heard: make(chan Heard, earSize)}
+// Tap returns a FrameTap that receives the frames selected by filter from now on. Without any
+// FrameTap, requests have no overhead for this. It fails if too many FrameTaps are open.
+func (s *Server) Tap(filter Filter) (*FrameTap, error) {
+	e := &FrameTap{server: s, filter: filter, frames: make(chan TappedFrame, frameTapSize)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []*Ear
-	if p := s.ears.Load(); p != nil {
+	var all []*FrameTap
+	if p := s.taps.Load(); p != nil {
 		all = slices.Clone(*p)
 	}
-	if len(all) >= mostEars {
+	if len(all) >= maxFrameTaps {
 		return nil, fmt.Errorf("too many listeners: %d already", len(all))
 	}
 	all = append(all, e)
-	s.ears.Store(&all)
+	s.taps.Store(&all)
 	return e, nil
 }
 
 // Close stops listening. It may be called more than once and by any goroutine.
-func (e *Ear) Close() error {
+func (e *FrameTap) Close() error {
 	s := e.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.ears.Load()
+	p := s.taps.Load()
 	if p == nil {
 		return nil
 	}
-	all := slices.DeleteFunc(slices.Clone(*p), func(o *Ear) bool { return o == e })
+	all := slices.DeleteFunc(slices.Clone(*p), func(o *FrameTap) bool { return o == e })
 	if len(all) == 0 {
-		s.ears.Store(nil)
+		s.taps.Store(nil)
 		return nil
 	}
-	s.ears.Store(&all)
+	s.taps.Store(&all)
 	return nil
 }
 
 // Next waits for the next frame. Its error is that of ctx.
-func (e *Ear) Next(ctx context.Context) (Heard, error) {
+func (e *FrameTap) Next(ctx context.Context) (TappedFrame, error) {
 	select {
-	case h := <-e.heard:
+	case h := <-e.frames:
 		return h, nil
 	case <-ctx.Done():
-		return Heard{}, ctx.Err()
+		return TappedFrame{}, ctx.Err()
 	}
 }
 
 // Missed returns the number of frames lost so far because Next was called too slowly.
-func (e *Ear) Missed() uint64 { return e.missed.Load() }
+func (e *FrameTap) Missed() uint64 { return e.missed.Load() }
 
 // Label identifies a master for display: its role, if proven, and its address, or the line it is
 // on.
@@ -108,33 +108,33 @@ func (m *Master) Label() string {
 
 // saw passes a frame to the listeners.
 func (m *Master) saw(d modbus.Direction, mark modbus.Mark, unit, function uint8, frame []byte) {
-	if m.server.ears.Load() == nil {
+	if m.server.taps.Load() == nil {
 		return
 	}
-	m.tell(Heard{Frame: modbus.Frame{Direction: d, Mark: mark, Unit: unit, Function: function &^ 0x80, Bytes: frame, Size: len(frame)}})
+	m.tell(TappedFrame{Frame: modbus.Frame{Direction: d, Mark: mark, Unit: unit, Function: function &^ 0x80, Bytes: frame, Size: len(frame)}})
 }
 
 // happened passes an event to the listeners.
 func (m *Master) happened(mark modbus.Mark, note string) {
-	if m.server.ears.Load() != nil {
-		m.tell(Heard{Frame: modbus.Frame{Mark: mark}, Note: note})
+	if m.server.taps.Load() != nil {
+		m.tell(TappedFrame{Frame: modbus.Frame{Mark: mark}, Note: note})
 	}
 }
 
 // ended tells the listeners that the master has disconnected, or why it was disconnected.
 func (m *Master) ended(why error) {
-	if m.server.ears.Load() == nil {
+	if m.server.taps.Load() == nil {
 		return
 	}
-	h := Heard{Note: "gone", Over: true}
+	h := TappedFrame{Note: "gone", Over: true}
 	if why != nil && !errors.Is(why, io.EOF) && !errors.Is(why, net.ErrClosed) && !errors.Is(why, os.ErrClosed) {
 		h.Mark, h.Note = modbus.Lost, "cut: "+why.Error()
 	}
 	m.tell(h)
 }
 
-func (m *Master) tell(h Heard) {
-	all := m.server.ears.Load()
+func (m *Master) tell(h TappedFrame) {
+	all := m.server.taps.Load()
 	if all == nil {
 		return
 	}
@@ -146,14 +146,14 @@ func (m *Master) tell(h Heard) {
 		one := h
 		one.Bytes = slices.Clone(h.Bytes)
 		select {
-		case e.heard <- one:
+		case e.frames <- one:
 		default:
 			e.missed.Add(1)
 		}
 	}
 }
 
-func (f Filter) passes(h Heard) bool {
+func (f Filter) passes(h TappedFrame) bool {
 	m := h.From
 	return (f.Master == "" || f.Master == m.role || f.Master == m.address || f.Master == m.Name() || f.Master == m.door.Name) &&
 		f.Filter.Passes(h.Framing, h.Frame)

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// earSize is the number of frames queued for a listener that is slower than the line.
-const earSize = 1024
+// tapReaderSize is the number of frames queued for a listener that is slower than the line.
+const tapReaderSize = 1024
 
 // Filter selects frames.
 type Filter struct {
@@ -21,46 +21,47 @@ func (x Filter) Passes(framing Framing, f Frame) bool {
 	return (x.Unit < 0 || all || int(f.Unit) == x.Unit) && (x.Function == 0 || f.Function == 0 || f.Function == x.Function)
 }
 
-// Ear receives the frames that pass a Tap, from Listen to Close. Next must be called by one
+// TapReader receives the frames that pass a Tap, from Listen to Close. Next must be called by one
 // goroutine only.
-type Ear struct {
+type TapReader struct {
 	tap    *Tap
 	filter Filter
 	frames chan Frame
 	missed uint64 // guarded by the tap's lock
 }
 
-// mostEars is the number of Ears a Tap may have.
-const mostEars = 16
+// maxTapReaders is the number of TapReaders a Tap may have.
+const maxTapReaders = 16
 
-// Listen returns an Ear that receives the frames selected by filter from now on. If kept is true,
-// it first receives the matching frames that the tap has kept. It fails if too many Ears are open.
-func (t *Tap) Listen(filter Filter, kept bool) (*Ear, error) {
-	e := &Ear{tap: t, filter: filter, frames: make(chan Frame, earSize)}
+// Listen returns a TapReader that receives the frames selected by filter from now on. If kept is
+// true, it first receives the matching frames that the tap has kept. It fails if too many
+// TapReaders are open.
+func (t *Tap) Listen(filter Filter, kept bool) (*TapReader, error) {
+	e := &TapReader{tap: t, filter: filter, frames: make(chan Frame, tapReaderSize)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.ears) >= mostEars {
-		return nil, fmt.Errorf("too many listeners: %d already", len(t.ears))
+	if len(t.readers) >= maxTapReaders {
+		return nil, fmt.Errorf("too many listeners: %d already", len(t.readers))
 	}
 	if kept {
 		for _, f := range t.ring.frames() {
 			e.hear(f)
 		}
 	}
-	t.ears = append(t.ears, e)
+	t.readers = append(t.readers, e)
 	return e, nil
 }
 
 // Close stops listening. It may be called more than once and by any goroutine.
-func (e *Ear) Close() error {
+func (e *TapReader) Close() error {
 	e.tap.mu.Lock()
 	defer e.tap.mu.Unlock()
-	e.tap.ears = slices.DeleteFunc(e.tap.ears, func(o *Ear) bool { return o == e })
+	e.tap.readers = slices.DeleteFunc(e.tap.readers, func(o *TapReader) bool { return o == e })
 	return nil
 }
 
 // hear is called with the tap's lock held. It never blocks: a line does not wait for a listener.
-func (e *Ear) hear(f Frame) {
+func (e *TapReader) hear(f Frame) {
 	if !e.filter.Passes(e.tap.framing, f) {
 		return
 	}
@@ -73,7 +74,7 @@ func (e *Ear) hear(f Frame) {
 }
 
 // Next waits for the next frame. Its error is that of ctx.
-func (e *Ear) Next(ctx context.Context) (Frame, error) {
+func (e *TapReader) Next(ctx context.Context) (Frame, error) {
 	select {
 	case f := <-e.frames:
 		return f, nil
@@ -83,7 +84,7 @@ func (e *Ear) Next(ctx context.Context) (Frame, error) {
 }
 
 // Missed returns the number of frames lost so far because Next was called too slowly.
-func (e *Ear) Missed() uint64 {
+func (e *TapReader) Missed() uint64 {
 	e.tap.mu.Lock()
 	defer e.tap.mu.Unlock()
 	return e.missed

@@ -1,5 +1,5 @@
 // Package modbuslink is the common part of the kinds serial-line, tcp-link and dtu-link; it is no
-// kind itself. It has the Desk, to which units submit their transactions, and the methods of
+// kind itself. It has the Dispatcher, to which units submit their transactions, and the methods of
 // LinkService, which show the traffic (trace, counters, budget, scan). The packages of the kinds
 // open the ports and make the connections.
 package modbuslink
@@ -24,17 +24,17 @@ var Publishes = []actors.Leaf{
 	{Class: "trace", Leaf: frames, Message: &modbusv1.TraceResponse{}},
 }
 
-// Desk is the Dispatcher of a line or link together with everything that its actor reports about
-// it. It lasts for one life of the actor, across all connections made during it.
-type Desk struct {
+// Dispatcher is the dispatch.Dispatcher of a line or link together with everything that its actor
+// reports about it. It lasts for one life of the actor, across all connections made during it.
+type Dispatcher struct {
 	*dispatch.Dispatcher
 	Tap    *modbus.Tap // for modbus.Options of each connection
 	Opened uint64      // number of times the port or connection has been opened
 
-	epoch      time.Time
-	meter      dispatch.Meter
-	complaints dispatch.Complaints
-	overload   overload // as last published
+	epoch        time.Time
+	meter        dispatch.Meter
+	eventLimiter dispatch.EventLimiter
+	overload     overload // as last published
 
 	looked  time.Duration // when it last asked whether anybody listens to the frames
 	showing bool
@@ -44,26 +44,26 @@ type Desk struct {
 	expiry  time.Duration // when overdue fires
 }
 
-// Overdue is a message of a Desk to itself: requests have expired. They must be answered even while
-// nothing can be sent.
+// Overdue is a message of a Dispatcher to itself: requests have expired. They must be answered even
+// while nothing can be sent.
 type Overdue struct{}
 
-// NewDesk returns a Desk with empty queues.
-func NewDesk(config dispatch.Config) *Desk {
+// NewDispatcher returns a Dispatcher with empty queues.
+func NewDispatcher(config dispatch.Config) *Dispatcher {
 	config.Tap = modbus.NewTap()
-	return &Desk{Dispatcher: dispatch.New(config), Tap: config.Tap, epoch: time.Now()}
+	return &Dispatcher{Dispatcher: dispatch.New(config), Tap: config.Tap, epoch: time.Now()}
 }
 
-func (d *Desk) now() time.Duration { return time.Since(d.epoch) }
+func (d *Dispatcher) now() time.Duration { return time.Since(d.epoch) }
 
 // Accept queues the requests of ask and answers r when they have ended.
-func (d *Desk) Accept(c *actors.Context, ask *dispatch.Ask, r *actors.Request, now time.Duration) {
+func (d *Dispatcher) Accept(c *actors.Context, ask *dispatch.Ask, r *actors.Request, now time.Duration) {
 	// Evaluated before Submit, because the asker may change ask afterwards.
 	urgent := ask.Class <= schedule.Interactive && !ask.Expires.IsZero()
 	var stands func() error
 	// Only writes are checked: a read does no harm, and may be there to confirm a write.
 	if urgent && slices.ContainsFunc(ask.Requests, modbus.Request.Write) {
-		stands = r.Stands
+		stands = r.StillValid
 	}
 	d.SubmitIf(ask, now, stands, func(a *dispatch.Answer) { r.Reply(a) })
 	if urgent {
@@ -72,7 +72,7 @@ func (d *Desk) Accept(c *actors.Context, ask *dispatch.Ask, r *actors.Request, n
 }
 
 // expire answers the requests that have expired and sets the timer for the next one.
-func (d *Desk) expire(c *actors.Context, now time.Duration) {
+func (d *Dispatcher) expire(c *actors.Context, now time.Duration) {
 	wait := d.Expire(now)
 	if at := now + wait; wait > 0 && (d.overdue == nil || at < d.expiry) {
 		d.overdue.Stop()
@@ -81,8 +81,9 @@ func (d *Desk) expire(c *actors.Context, now time.Duration) {
 }
 
 // Answer handles every message that the kind does not handle itself: the methods of LinkService,
-// TallyUnit and Leave from units, the end of Show, and the messages of the Desk to itself.
-func (d *Desk) Answer(c *actors.Context, msg any) {
+// TallyUnit and Leave from units, the end of PublishTrace, and the messages of the Dispatcher to
+// itself.
+func (d *Dispatcher) Answer(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case *modbusv1.TraceRequest:
 		d.trace(c, m)
@@ -102,7 +103,7 @@ func (d *Desk) Answer(c *actors.Context, msg any) {
 		d.Leave(m)
 	case Judge:
 		d.judge(c)
-	case actors.Shown:
+	case actors.TraceEnded:
 		d.showing = false
 	case Overdue:
 		d.overdue = nil
@@ -110,7 +111,7 @@ func (d *Desk) Answer(c *actors.Context, msg any) {
 	}
 }
 
-func (d *Desk) statistics() *modbusv1.StatisticsResponse {
+func (d *Dispatcher) statistics() *modbusv1.StatisticsResponse {
 	n := d.Counts()
 	return &modbusv1.StatisticsResponse{
 		Answered: n.Answered, Exceptions: n.Exceptions, Timeouts: n.Timeouts, Corrupt: n.Corrupt, Mismatched: n.Mismatched,

@@ -13,51 +13,51 @@ import (
 // them directly: through the server each message would be parsed twice more, and copied for each
 // listener.
 
-// Overheard is a published message as a listener in this process receives it.
-type Overheard struct {
+// LocalMsg is a published message as a listener in this process receives it.
+type LocalMsg struct {
 	Subject, ContentType string
 	Data                 []byte // must not be modified
 
-	loan *Loan
+	buffer *SharedBuffer
 }
 
-// Loan returns the buffer of the message.
-func (o Overheard) Loan() *Loan { return o.loan }
+// Buffer returns the buffer of the message.
+func (o LocalMsg) Buffer() *SharedBuffer { return o.buffer }
 
-// Loan is a buffer shared by its holders. It is reused when all of them have called Done; a buffer
-// that a holder never releases is not reused.
-type Loan struct {
+// SharedBuffer is a buffer shared by its holders. It is reused when all of them have called Done; a
+// buffer that a holder never releases is not reused.
+type SharedBuffer struct {
 	data    []byte
 	holders atomic.Int32
 	home    *sync.Pool
 }
 
 // Done releases the buffer, once for each holder. It may be called on nil.
-func (l *Loan) Done() {
+func (l *SharedBuffer) Done() {
 	if l != nil && l.holders.Add(-1) == 0 && cap(l.data) <= largestBuffer {
 		l.home.Put(l)
 	}
 }
 
-func (c *Conn) loan() *Loan {
-	l, _ := c.buffers.Get().(*Loan)
+func (c *Conn) shared() *SharedBuffer {
+	l, _ := c.buffers.Get().(*SharedBuffer)
 	if l == nil {
-		l = &Loan{home: &c.buffers}
+		l = &SharedBuffer{home: &c.buffers}
 	}
 	l.holders.Store(1)
 	return l
 }
 
-// listener is one call of Overhear.
+// listener is one call of SubscribeLocal.
 type listener struct {
-	hear   func(Overheard)
+	hear   func(LocalMsg)
 	closed atomic.Bool
 }
 
-// Overhear calls hear for every message that this process publishes under pattern, in the
+// SubscribeLocal calls hear for every message that this process publishes under pattern, in the
 // publishing goroutine and in order: hear must not block. ok is false if others may publish under
 // pattern as well, and on a dialled connection; use Subscribe then.
-func (c *Conn) Overhear(pattern string, hear func(Overheard)) (stop func(), ok bool) {
+func (c *Conn) SubscribeLocal(pattern string, hear func(LocalMsg)) (stop func(), ok bool) {
 	if !c.alone(pattern) {
 		return nil, false
 	}
@@ -81,7 +81,7 @@ func (c *Conn) alone(pattern string) bool {
 
 // tell delivers a message to the listeners. Its data is in l; without l it belongs to the caller
 // and the listeners get a copy.
-func (c *Conn) tell(subject, typ string, data []byte, l *Loan) {
+func (c *Conn) tell(subject, typ string, data []byte, l *SharedBuffer) {
 	if c.listeners == nil {
 		return
 	}
@@ -101,6 +101,6 @@ func (c *Conn) tell(subject, typ string, data []byte, l *Loan) {
 		if l != nil {
 			l.holders.Add(1)
 		}
-		e.hear(Overheard{subject, typ, data, l})
+		e.hear(LocalMsg{subject, typ, data, l})
 	}
 }

@@ -14,7 +14,7 @@ import (
 // No function waits for one that hangs.
 func TestCrewGoesRoundWhatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w crew
+		var w dispatcher
 		var done atomic.Int32
 		release := make(chan struct{})
 		for i := range 1000 {
@@ -42,7 +42,7 @@ func TestCrewGoesRoundWhatHangs(t *testing.T) {
 // Functions scheduled by others are run as well.
 func TestCrewServesWhatItSchedules(t *testing.T) {
 	const bursts, each = 100, 1000
-	var w crew
+	var w dispatcher
 	var wait sync.WaitGroup
 	wait.Add(bursts * each)
 	for range bursts {
@@ -60,7 +60,7 @@ func TestCrewServesWhatItSchedules(t *testing.T) {
 // it away, as a busy machine does.
 func TestCrewIsSmall(t *testing.T) {
 	const many = 1000
-	var w crew
+	var w dispatcher
 	var wait sync.WaitGroup
 	wait.Add(many)
 	before := runtime.NumGoroutine()
@@ -79,7 +79,7 @@ func TestCrewIsSmall(t *testing.T) {
 }
 
 // end waits until all goroutines have ended, because goleak checks for them.
-func (w *crew) end() {
+func (w *dispatcher) end() {
 	for rest := true; rest; time.Sleep(time.Millisecond) {
 		w.mu.Lock()
 		rest = w.armed

@@ -7,37 +7,37 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// told are the names that the receiver has been told. A name is sent before the first message that
-// needs it, so the acknowledgement of that message confirms it. Names not confirmed when a
+// announced are the names that the receiver has been told. A name is sent before the first message
+// that needs it, so the acknowledgement of that message confirms it. Names not confirmed when a
 // connection ends are sent again.
-type told struct {
+type announced struct {
 	count     int // so far
 	confirmed int // number of them confirmed
-	tracks    map[uint32]*toldTrack
-	boots     map[string]toldBoot
+	tracks    map[uint32]*announcedTrack
+	boots     map[string]announcedBoot
 	next      uint8 // index of the next boot
 }
 
-type toldTrack struct {
+type announcedTrack struct {
 	name   string
 	number int // value of count when it was told
-	fields map[uint16]toldField
+	fields map[uint16]announcedField
 }
 
-type toldField struct {
+type announcedField struct {
 	Field
 	number int
 }
 
-type toldBoot struct {
+type announcedBoot struct {
 	index  uint8
 	number int
 }
 
-func (t *told) confirm(n int) { t.confirmed = max(t.confirmed, n) }
+func (t *announced) confirm(n int) { t.confirmed = max(t.confirmed, n) }
 
 // lost forgets what is not confirmed.
-func (t *told) lost() {
+func (t *announced) lost() {
 	for number, track := range t.tracks {
 		if track.number > t.confirmed {
 			delete(t.tracks, number)
@@ -57,17 +57,17 @@ func (t *told) lost() {
 	t.count = t.confirmed
 }
 
-func (t *told) boot(id string) uint8 { return t.boots[valid(id)].index }
+func (t *announced) bootIndex(id string) uint8 { return t.boots[valid(id)].index }
 
 // names returns the messages with the names that the receiver needs for these records.
 func (c *Client) names(now time.Time, records []record.Record) []Effect {
 	var all []Effect
 	var fresh []*Track
 	for _, r := range records {
-		if m := c.told.bootOf(valid(r.Boot)); m != nil {
+		if m := c.announced.bootOf(valid(r.Boot)); m != nil {
 			all = c.send(all, now, m)
 		}
-		m := c.told.trackOf(r)
+		m := c.announced.trackOf(r)
 		if m == nil {
 			continue
 		}
@@ -81,23 +81,23 @@ func (c *Client) names(now time.Time, records []record.Record) []Effect {
 		if len(m.Fields) == 0 {
 			all = c.send(all, now, m)
 		}
-		for some := range slices.Chunk(m.Fields, mostNamed) {
+		for some := range slices.Chunk(m.Fields, maxNamed) {
 			all = c.send(all, now, &Track{Number: m.Number, Name: m.Name, Fields: some})
 		}
 	}
 	return all
 }
 
-// mostNamed is the number of fields that fit into one message however long their names are.
-const mostNamed = 100
+// maxNamed is the number of fields that fit into one message however long their names are.
+const maxNamed = 100
 
 // bootOf returns the message that names a boot; nil if it has been told.
-func (t *told) bootOf(id string) *Boot {
+func (t *announced) bootOf(id string) *Boot {
 	if _, known := t.boots[id]; known {
 		return nil
 	}
 	if t.boots == nil {
-		t.boots = map[string]toldBoot{}
+		t.boots = map[string]announcedBoot{}
 	}
 	for had, b := range t.boots {
 		if b.index == t.next {
@@ -105,23 +105,23 @@ func (t *told) bootOf(id string) *Boot {
 		}
 	}
 	t.count++
-	t.boots[id] = toldBoot{t.next, t.count}
+	t.boots[id] = announcedBoot{t.next, t.count}
 	t.next++
 	return &Boot{Index: t.boots[id].index, ID: id}
 }
 
 // trackOf returns the message with what is new about a record's track and its fields; nil if
 // nothing is.
-func (t *told) trackOf(r record.Record) *Track {
+func (t *announced) trackOf(r record.Record) *Track {
 	name := valid(r.Track)
 	track := t.tracks[r.Number]
 	fresh := track == nil || track.name != name
 	if fresh {
 		if t.tracks == nil {
-			t.tracks = map[uint32]*toldTrack{}
+			t.tracks = map[uint32]*announcedTrack{}
 		}
 		t.count++
-		track = &toldTrack{name: name, number: t.count, fields: map[uint16]toldField{}}
+		track = &announcedTrack{name: name, number: t.count, fields: map[uint16]announcedField{}}
 		t.tracks[r.Number] = track
 	}
 	m := &Track{Number: r.Number, Name: name}
@@ -131,7 +131,7 @@ func (t *told) trackOf(r record.Record) *Track {
 			continue
 		}
 		t.count++
-		track.fields[field.ID] = toldField{field, t.count}
+		track.fields[field.ID] = announcedField{field, t.count}
 		m.Fields = append(m.Fields, field)
 	}
 	if !fresh && len(m.Fields) == 0 {

@@ -34,28 +34,28 @@ type Caller struct {
 // Lease is how long a claim lasts unless it is renewed.
 const Lease = 30 * time.Second
 
-// Desks holds the desks of all listeners: claims outlive the listener they were made at, which may
-// restart. It is safe for concurrent use.
-type Desks struct {
+// Registries holds the registries of all listeners: claims outlive the listener they were made at,
+// which may restart. It is safe for concurrent use.
+type Registries struct {
 	mu  sync.Mutex
-	all map[string]*Desk
+	all map[string]*Registry
 }
 
-// Of returns the desk of the listener called name.
-func (d *Desks) Of(name string) *Desk {
+// Of returns the registry of the listener called name.
+func (d *Registries) Of(name string) *Registry {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.all == nil {
-		d.all = map[string]*Desk{}
+		d.all = map[string]*Registry{}
 	}
 	if d.all[name] == nil {
-		d.all[name] = &Desk{}
+		d.all[name] = &Registry{}
 	}
 	return d.all[name]
 }
 
-// Desk holds the claims of one listener. It is safe for concurrent use.
-type Desk struct {
+// Registry holds the claims of one listener. It is safe for concurrent use.
+type Registry struct {
 	mu     sync.Mutex
 	claims map[string]held // by Name
 }
@@ -65,9 +65,9 @@ type held struct {
 	until time.Time
 }
 
-// Claim makes or renews a claim, which is the same c then. A claim that conflicts with that of another
-// owner is refused.
-func (d *Desk) Claim(c *Claim, now time.Time) (renewed bool, err error) {
+// Claim makes or renews a claim, which is the same c then. A claim that conflicts with that of
+// another owner is refused.
+func (d *Registry) Claim(c *Claim, now time.Time) (renewed bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name, other := range d.claims {
@@ -93,14 +93,14 @@ func (c *Claim) what() string {
 }
 
 // Release ends the claim of an owner.
-func (d *Desk) Release(name string) {
+func (d *Registry) Release(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.claims, name)
 }
 
 // Names returns the owners of all valid claims, sorted.
-func (d *Desk) Names(now time.Time) []string {
+func (d *Registry) Names(now time.Time) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var names []string
@@ -114,13 +114,13 @@ func (d *Desk) Names(now time.Time) []string {
 }
 
 // byAddress finds the claim of a DTU that is identified by its address alone.
-func (d *Desk) byAddress(from netip.Addr, now time.Time) *Claim {
+func (d *Registry) byAddress(from netip.Addr, now time.Time) *Claim {
 	return d.find(now, func(c *Claim) bool { return c.ID == "" && c.Source.Contains(from) })
 }
 
 // byID finds the claim to a registration. why says why there is none; the registration may be
 // known, but from another address.
-func (d *Desk) byID(id string, from netip.Addr, now time.Time) (c *Claim, why string) {
+func (d *Registry) byID(id string, from netip.Addr, now time.Time) (c *Claim, why string) {
 	c = d.find(now, func(c *Claim) bool { return c.ID != "" && c.ID == id })
 	switch {
 	case c == nil:
@@ -131,7 +131,7 @@ func (d *Desk) byID(id string, from netip.Addr, now time.Time) (c *Claim, why st
 	return c, ""
 }
 
-func (d *Desk) find(now time.Time, is func(*Claim) bool) *Claim {
+func (d *Registry) find(now time.Time, is func(*Claim) bool) *Claim {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range d.claims {

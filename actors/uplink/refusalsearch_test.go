@@ -38,12 +38,12 @@ func TestRunsOfBadRecordsWithAccounting(t *testing.T) {
 				case fault == 0:
 					return errors.New("closed")
 				case len(refused) > 0 && fault < 4:
-					return &far.Rejected{Why: "something is bad"}
+					return &far.RejectedError{Why: "something is bad"}
 				case len(refused) > 0 && fault < 7:
-					return &far.Rejected{Records: refused}
+					return &far.RejectedError{Records: refused}
 				case len(refused) > 0:
 					c.got = append(c.got, slices.DeleteFunc(slices.Clone(b), isBad)...)
-					return &far.Rejected{Records: refused, Taken: true}
+					return &far.RejectedError{Records: refused, Taken: true}
 				}
 				c.got = append(c.got, b...)
 				return nil
@@ -91,7 +91,7 @@ func TestAFarEndThatRefusesEverythingAfterARecord(t *testing.T) {
 		bad := slices.ContainsFunc(b, func(x record.Record) bool { return x.Sequence == 1 })
 		if bad || len(c.got) == 1 && refusals < 20 {
 			refusals++
-			return &far.Rejected{Why: "413 Request Entity Too Large"}
+			return &far.RejectedError{Why: "413 Request Entity Too Large"}
 		}
 		c.got = append(c.got, b...)
 		return nil

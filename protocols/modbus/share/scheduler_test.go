@@ -11,7 +11,7 @@ import (
 	"gatewayd/protocols/modbus/share"
 )
 
-type desk = share.Desk[string, int]
+type desk = share.Scheduler[string, int]
 
 const forever = time.Hour
 
@@ -37,7 +37,7 @@ func take(t testing.TB, d *desk, master string, x *share.Transaction[string, int
 }
 
 func TestWhoAsksMuchWaitsBehindWhoAsksLittle(t *testing.T) {
-	d := share.NewDesk[string, int](1)
+	d := share.NewScheduler[string, int](1)
 	for i := range 5 {
 		take(t, d, "greedy", reading(1, uint16(i), i), 0, share.Queued)
 	}
@@ -61,7 +61,7 @@ func TestWhoAsksMuchWaitsBehindWhoAsksLittle(t *testing.T) {
 }
 
 func TestTheSameReadsAreOne(t *testing.T) {
-	d := share.NewDesk[string, int](1)
+	d := share.NewScheduler[string, int](1)
 	take(t, d, "a", reading(1, 5, 1), 0, share.Queued)
 	take(t, d, "b", reading(1, 5, 2), 0, share.Joined)
 	take(t, d, "b", reading(2, 5, 3), 0, share.Queued)
@@ -75,7 +75,7 @@ func TestTheSameReadsAreOne(t *testing.T) {
 }
 
 func TestAnswersAreKept(t *testing.T) {
-	d := share.NewDesk[string, int](1)
+	d := share.NewScheduler[string, int](1)
 	ask := func(now time.Duration, want share.Verdict) modbus.Response {
 		t.Helper()
 		x := reading(1, 5, 1)
@@ -101,14 +101,14 @@ func TestAnswersAreKept(t *testing.T) {
 // Writes by others through the same line invalidate what was read before, also after the line is
 // restarted.
 func TestOthersWrite(t *testing.T) {
-	d, tap := share.NewDesk[string, int](1), modbus.NewTap()
+	d, tap := share.NewScheduler[string, int](1), modbus.NewTap()
 	ask := func(want share.Verdict) {
 		t.Helper()
 		x := reading(1, 5, 1)
 		x.Keep = time.Minute
 		if take(t, d, "a", x, 0, want); want == share.Queued {
 			x, _ := d.Next(0, here)
-			d.Heed(tap)
+			d.SetTap(tap)
 			d.Done(x, true, modbus.Response{}, 0)
 		}
 	}
@@ -122,7 +122,7 @@ func TestOthersWrite(t *testing.T) {
 	tap.Wrote(2)
 	ask(share.Known)
 	tap = modbus.NewTap()
-	d.Heed(tap)
+	d.SetTap(tap)
 	ask(share.Queued)
 	ask(share.Known)
 }
@@ -130,7 +130,7 @@ func TestOthersWrite(t *testing.T) {
 // A read requested after a write is not answered with an earlier value.
 func TestAWriteEndsWhatWasRead(t *testing.T) {
 	for _, unit := range []uint8{1, 0} {
-		d := share.NewDesk[string, int](2)
+		d := share.NewScheduler[string, int](2)
 		keep := func(waits int) *share.Transaction[string, int] {
 			x := reading(1, 5, waits)
 			x.Keep = time.Minute
@@ -154,7 +154,7 @@ func TestAWriteEndsWhatWasRead(t *testing.T) {
 }
 
 func TestWhoHasGoneIsNotAskedFor(t *testing.T) {
-	d := share.NewDesk[string, int](1)
+	d := share.NewScheduler[string, int](1)
 	late := reading(1, 1, 1)
 	late.Until = time.Second
 	take(t, d, "a", late, 0, share.Queued)
@@ -171,7 +171,7 @@ func TestWhoHasGoneIsNotAskedFor(t *testing.T) {
 func TestEverybodyIsAnswered(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 4).Draw(t, "most")
-		d := share.NewDesk[string, int](most)
+		d := share.NewScheduler[string, int](most)
 		var out []*share.Transaction[string, int]
 		answered, asked, now := map[int]int{}, 0, time.Duration(0)
 		settle := func(waiting []int) {
