@@ -8,10 +8,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// TrackBacklog describes the unacknowledged messages of one track: the oldest and the newest.
+// TrackBacklog describes the unacknowledged messages of one track.
 type TrackBacklog struct {
 	Path           string
 	Oldest, Newest Stored
+	// The newest message that was delivered, and the oldest that was not; Seq 0: none. Between them
+	// messages may have been dropped.
+	Held, Next Stored
 }
 
 // LossMarks returns the sequences up to which messages of tracks were once lost, including the
@@ -61,25 +64,32 @@ func (r *Reader) behind(ctx context.Context, subject string, floor uint64) (b Tr
 	}
 	b.Newest = stored(newest)
 	b.Path = b.Newest.Path
-	if b.Oldest, floor = r.held(subject, floor); b.Oldest.Seq > 0 {
+	b.Oldest, b.Held, floor = r.held(subject, floor)
+	if b.Held.Seq >= newest.Seq {
 		return b, true, nil
 	}
-	oldest, ok, err := r.conn.first(ctx, streamTracks, subject, floor+1)
-	b.Oldest = stored(oldest)
-	return b, ok && err == nil, err
+	next, ok, err := r.conn.first(ctx, streamTracks, subject, floor+1)
+	b.Next = stored(next)
+	if b.Held.Seq == 0 {
+		b.Oldest = b.Next
+	}
+	return b, (ok || b.Held.Seq > 0) && err == nil, err
 }
 
-// held returns the oldest message on subject that was delivered and is not acknowledged. If there
-// is none, all unacknowledged messages have sequences above next, which is at least floor.
-func (r *Reader) held(subject string, floor uint64) (s Stored, next uint64) {
+// held returns the oldest and the newest message on subject that were delivered and are not
+// acknowledged. All others that are not acknowledged have sequences above floor.
+func (r *Reader) held(subject string, at uint64) (oldest, newest Stored, floor uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	next = max(floor, r.acked)
+	floor = max(at, r.acked)
 	for _, u := range r.unacked {
-		if u.subject == subject {
-			return u.Stored, next
+		floor = max(floor, u.Seq)
+		if u.subject != subject {
+			continue
 		}
-		next = max(next, u.Seq)
+		if newest = u.Stored; oldest.Seq == 0 {
+			oldest = newest
+		}
 	}
-	return s, next
+	return oldest, newest, floor
 }

@@ -429,6 +429,14 @@ func TestUnreadWhenDropped(t *testing.T) {
 	if at := unread(); at != 1 {
 		t.Errorf("unread from %d on", at)
 	}
+	st, err := b.Conn().Track(within(t), trackOf("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, behind, err := r.Backlog(within(t), true)
+	if err != nil || len(behind) != 1 || behind[0].Oldest.Seq != 1 || behind[0].Held.Seq != 1 || behind[0].Next.Seq != st.Oldest.Seq || behind[0].Newest.Seq != last {
+		t.Errorf("behind: %v, %v; %d to %d are stored", behind, err, st.Oldest.Seq, last)
+	}
 	for got := uint64(0); got < last; {
 		all, err := r.Next(within(t), 100)
 		if err != nil {

@@ -98,7 +98,7 @@ func backlogOf(ctx context.Context, reader *actors.Reader) (all record.Backlog, 
 		if b.Oldest.ContentType != record.ChunkType {
 			continue
 		}
-		one, err := record.Measure(b.Oldest.Data, b.Newest.Data)
+		one, err := amount(b)
 		if err != nil {
 			continue // a damaged chunk is reported when it is read
 		}
@@ -109,6 +109,22 @@ func backlogOf(ctx context.Context, reader *actors.Reader) (all record.Backlog, 
 		}
 	}
 	return all, newestOf(behind), err
+}
+
+// amount returns the backlog of one track without what was dropped behind the messages that the
+// reader has.
+func amount(b actors.TrackBacklog) (record.Backlog, error) {
+	if b.Held.Seq == 0 || b.Next.Seq == 0 {
+		return record.Measure(b.Oldest.Data, b.Newest.Data)
+	}
+	all, err := record.Measure(b.Oldest.Data, b.Held.Data)
+	if err != nil {
+		return all, err
+	}
+	rest, err := record.Measure(b.Next.Data, b.Newest.Data)
+	all.Records += rest.Records
+	all.Bytes += rest.Bytes
+	return all, err
 }
 
 func (e *engine) measured(c *actors.Context, m measured) {
