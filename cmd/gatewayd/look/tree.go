@@ -83,7 +83,11 @@ func printTree(w io.Writer, gateway string, all []client.Standing, boot *gateway
 		return err
 	}
 	if boot.GetSafeMode() {
-		_, err := fmt.Fprintln(w, p.In(terminal.Red, "safe mode: the gateway kept failing, so its groups stay stopped ("+boot.Who+": "+boot.Why+")"))
+		why := ""
+		if boot.Who != "" {
+			why = " (" + boot.Who + ": " + boot.Why + ")"
+		}
+		_, err := fmt.Fprintln(w, p.In(terminal.Red, "safe mode: the gateway kept failing"+why+", so its groups were not started; \"gatewayd call GROUP Restart\" starts one"))
 		return err
 	}
 	return nil

@@ -2,6 +2,7 @@ package look
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,9 +37,14 @@ plant          group        ◐ degraded  1m30s   2     field
 │  ├─ line     serial-line  ● ok        2h00m   2
 │  └─ meter-2  modbus-unit  ◐ degraded  0s      2     timeout
 └─ mqtt        mqtt-broker  ✗ failed    59m00s  2     panic: no
-safe mode: the gateway kept failing, so its groups stay stopped (uplink: it died)
+safe mode: the gateway kept failing (uplink: it died), so its groups were not started; "gatewayd call GROUP Restart" starts one
 `
 	if got := out.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	// After a kill there is nobody to name.
+	out.Reset()
+	if err := printTree(&out, "plant", all, &gatewayv1.Boot{SafeMode: true}, now); err != nil || !strings.Contains(out.String(), "kept failing, so") {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }
