@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -19,7 +20,10 @@ func Claim(ctx context.Context, addr, code string, o Request, keep func(Response
 	d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}} //nolint:gosec // the code proves who it is, not a certificate
 	raw, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return fmt.Errorf("no gateway can be claimed at %s: %w", addr, err)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("nothing listens at %s: either the gateway is claimed, or its code has expired (restart it for a new one), or it has no claim-door", addr)
+		}
+		return fmt.Errorf("cannot reach a gateway at %s: %w", addr, err)
 	}
 	defer raw.Close()
 	defer context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Now()) })()

@@ -200,7 +200,8 @@ func (a *Authority) template(o CertificateRequest, now time.Time) (*x509.Certifi
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
 	}
 	if o.Validity <= 0 || t.NotAfter.After(a.cert.NotAfter) {
-		return nil, fmt.Errorf("it would end at %s, and the authority itself at %s", t.NotAfter.Format(time.DateOnly), a.cert.NotAfter.Format(time.DateOnly))
+		return nil, fmt.Errorf("the certificate would be valid until %s: it must end later than today, and not after the authority (%s)",
+			t.NotAfter.Format(time.DateOnly), a.cert.NotAfter.Format(time.DateOnly))
 	}
 	if len(o.Hosts) > 0 {
 		// A gateway is also a client of others.
@@ -216,7 +217,7 @@ func (a *Authority) template(o CertificateRequest, now time.Time) (*x509.Certifi
 	if o.URI != "" {
 		u, err := url.Parse(o.URI)
 		if err != nil || u.Scheme == "" {
-			return nil, fmt.Errorf("uri %q is none like spiffe://site/panel", o.URI)
+			return nil, fmt.Errorf("%q is not a URI with a scheme, such as spiffe://site/panel", o.URI)
 		}
 		t.URIs = []*url.URL{u}
 	}

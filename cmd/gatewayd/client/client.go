@@ -195,6 +195,17 @@ func (c *Client) Dial() (err error) {
 		if key == "" && c.user == "" && !strings.Contains(url, "@") {
 			return fmt.Errorf("%s requires authentication: %s", url, c.keyHint())
 		}
+		if key != "" && !chosen {
+			return fmt.Errorf("%s does not accept the key in %s, which is that of another gateway: give --cert, --user, --key, or the data directory of this gateway with --data",
+				bus.Redacted(url), key)
+		}
+	case bus.FailedPrecondition:
+		if strings.Contains(e.Message, "x509: certificate signed by unknown authority") {
+			return fmt.Errorf("%s shows a certificate of an unknown authority: give the CA certificate of the gateway with --ca", bus.Redacted(url))
+		}
+		if strings.Contains(e.Message, "secure connection not available") {
+			return fmt.Errorf("%s does not use TLS: leave out --ca and --cert, or restart the gateway if it has just been claimed", bus.Redacted(url))
+		}
 	}
 	return errors.New(e.Message)
 }
