@@ -69,9 +69,13 @@ func (h *shared) forbid(ci mqtt.ClientInfo, p mqtt.Publish) bool {
 	if !mqtt.DefaultAuthorize(ci, mqtt.ReplyTopic(ci, m.reply), true) {
 		return false
 	}
-	err := actors.Errorf(actors.PermissionDenied, "this broker accepts no calls: commands = false")
-	if h.cfg.Commands {
-		err = actors.Errorf(actors.PermissionDenied, "%s may not use %s", m.caller().Identity, m.topic)
+	name := m.caller().Identity
+	if ci.Identity != nil {
+		name = ci.Identity.Name // as the other listeners say it
+	}
+	err := actors.Errorf(actors.PermissionDenied, "%s may not use %s", name, m.topic)
+	if !h.cfg.Commands {
+		err = actors.Errorf(actors.PermissionDenied, "this broker accepts no calls: commands = false")
 	}
 	h.fail(m, err)
 	return true

@@ -197,6 +197,13 @@ func (s *site) set(name string, on bool) (*mqttv1.SetResponse, error) {
 	return actorstest.Call(s.Rig, devicePath, "Set", &mqttv1.SetRequest{Name: name, Value: &mqttv1.SetRequest_Flag{Flag: on}}, &mqttv1.SetResponse{})
 }
 
+func TestADeviceWithoutCommands(t *testing.T) {
+	s := newSite(t, &mqttv1.Broker{}, &mqttv1.Device{Points: []*mqttv1.DevicePoint{{Name: "a", Topic: "a"}}})
+	if _, err := s.set("relay", true); err == nil || !strings.HasSuffix(err.Error(), `has no command "relay"; it has none`) {
+		t.Error(err)
+	}
+}
+
 func TestARelayIsSwitched(t *testing.T) {
 	cfg := shed(t)
 	cfg.Commands[0].Timeout = durationpb.New(20 * time.Second)

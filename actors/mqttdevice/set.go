@@ -1,6 +1,7 @@
 package mqttdevice
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -31,8 +32,8 @@ type overdue struct{ *pending }
 func (d *device) set(c *actors.Context, m *mqttv1.SetRequest) {
 	i := slices.IndexFunc(d.spec.Commands, func(k sensor.Command) bool { return k.Name == m.Name })
 	if i < 0 {
-		c.Refuse(actors.Errorf(actors.NotFound, "%s has no command %q%s; its commands are %s", c.Name(), m.Name,
-			schemas.DidYouMean(m.Name, d.commands()), strings.Join(d.commands(), ", ")))
+		c.Refuse(actors.Errorf(actors.NotFound, "%s has no command %q%s; its commands: %s", c.Name(), m.Name,
+			schemas.DidYouMean(m.Name, d.commands()), cmp.Or(strings.Join(d.commands(), ", "), "none")))
 		return
 	}
 	k := &d.spec.Commands[i]

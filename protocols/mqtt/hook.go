@@ -60,7 +60,7 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) (ok bool) 
 // deny counts a publish or a subscription that a client may not make.
 func (h *hook) deny(c *conn, topic string, write bool) {
 	h.stats.denied.Add(1)
-	what := "hear"
+	what := "subscribe to"
 	if write {
 		what = "publish on"
 	}
