@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -72,6 +73,16 @@ type entry struct {
 	method string
 }
 
+// modbusClients write a point each: writes of one point would wait for each other at the server.
+var modbusClients = []string{"otto.first", "otto", "otto.spare"}
+
+func servedPoints() (all []*modbusv1.ServedPoint) {
+	for i, name := range modbusClients {
+		all = append(all, &modbusv1.ServedPoint{From: slowPath, Point: name, Address: uint32(i), Call: slowPath + "/Misbehave", Request: `{"how":"panic"}`})
+	}
+	return all
+}
+
 func openHTTP(addr string, files *tlsv1.Server) proto.Message {
 	return &webv1.Server{Listen: addr, Access: "access", Tls: files, CallTimeout: durationpb.New(longest)}
 }
@@ -88,7 +99,7 @@ var entries = map[string]entry{
 	"modbus": {modbusserver.Kind, func(addr string, files *tlsv1.Server) proto.Message {
 		return &modbusv1.Server{
 			Tcp:    []*modbusv1.TcpDoor{{Listen: addr, Tls: &modbusv1.MasterTls{CertFile: files.CertFile, KeyFile: files.KeyFile, CaFile: files.CaFile}}},
-			Points: []*modbusv1.ServedPoint{{From: slowPath, Point: "x", Call: slowPath + "/Misbehave", Request: `{"how":"panic"}`}},
+			Points: servedPoints(),
 			Access: "access", WriteTimeout: durationpb.New(longest),
 		}
 	}, callModbus, "master/127.0.0.1", "Misbehave"},
@@ -118,13 +129,13 @@ func callMQTT(method, request string) func(t *testing.T, addr, name string, as *
 	}
 }
 
-func callModbus(t *testing.T, addr, _ string, as *tls.Config) {
+func callModbus(t *testing.T, addr, name string, as *tls.Config) {
 	c, err := tls.Dial("tcp", addr, as)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if _, err := c.Write([]byte{0, 1, 0, 0, 0, 6, 1, 6, 0, 0, 0, 1}); err != nil {
+	if _, err := c.Write([]byte{0, 1, 0, 0, 0, 6, 1, 6, 0, byte(slices.Index(modbusClients, name)), 0, 1}); err != nil {
 		t.Fatal(err)
 	}
 }

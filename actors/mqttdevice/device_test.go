@@ -199,7 +199,7 @@ func (s *site) set(name string, on bool) (*mqttv1.SetResponse, error) {
 
 func TestADeviceWithoutCommands(t *testing.T) {
 	s := newSite(t, &mqttv1.Broker{}, &mqttv1.Device{Points: []*mqttv1.DevicePoint{{Name: "a", Topic: "a"}}})
-	if _, err := s.set("relay", true); err == nil || !strings.HasSuffix(err.Error(), `has no command "relay"; it has none`) {
+	if _, err := s.set("relay", true); err == nil || !strings.HasSuffix(err.Error(), `has no command "relay"; its commands: none`) {
 		t.Error(err)
 	}
 }
