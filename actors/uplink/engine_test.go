@@ -411,7 +411,9 @@ func TestWhoWantsALongPause(t *testing.T) {
 	t.Parallel()
 	r := actorstest.New(t)
 	seen := make(chan struct{})
+	var dials atomic.Int64 // not f.dials, the lock of which is held while dial waits
 	f := &cloud{dial: func(n int) error {
+		dials.Store(int64(n))
 		if n <= 10 {
 			return errors.New("no")
 		}
@@ -419,11 +421,7 @@ func TestWhoWantsALongPause(t *testing.T) {
 		return later{errors.New("too many requests"), 1}
 	}}
 	cell := r.Start(path, f.kind(), config())
-	r.Until("it has failed often", func() bool {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return f.dials >= 10
-	})
+	r.Until("it has failed often", func() bool { return dials.Load() >= 10 })
 	patient := config()
 	patient.Send.MaxBackoff = durationpb.New(10 * time.Minute)
 	schemas.Defaults(patient)
