@@ -46,11 +46,11 @@ type Call struct {
 
 // Listener accepts connections, identifies the callers and hands the connections over.
 type Listener struct {
-	cfg     Config
-	desk    *Registry
-	refused func(Refusal)
-	socket  *net.TCPListener
-	running sync.WaitGroup
+	cfg      Config
+	registry *Registry
+	refused  func(Refusal)
+	socket   *net.TCPListener
+	running  sync.WaitGroup
 
 	mu      sync.Mutex
 	over    bool
@@ -69,13 +69,13 @@ type guest struct {
 
 // Listen opens the port. refused is called for every connection that is refused, by any goroutine;
 // it must not block.
-func Listen(cfg Config, desk *Registry, refused func(Refusal)) (*Listener, error) {
+func Listen(cfg Config, registry *Registry, refused func(Refusal)) (*Listener, error) {
 	socket, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
 	l := &Listener{
-		cfg: cfg, desk: desk, refused: refused, socket: socket.(*net.TCPListener),
+		cfg: cfg, registry: registry, refused: refused, socket: socket.(*net.TCPListener),
 		calls: map[*call]struct{}{}, from: map[netip.Prefix]*guest{},
 	}
 	l.running.Add(1)

@@ -19,9 +19,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type rig struct {
 	*dtu.Listener
-	desk    *dtu.Registry
-	refused chan dtu.Refusal
-	handed  chan *dtu.Caller
+	registry *dtu.Registry
+	refused  chan dtu.Refusal
+	handed   chan *dtu.Caller
 }
 
 func listen(t *testing.T, change func(*dtu.Config)) *rig {
@@ -32,8 +32,8 @@ func listen(t *testing.T, change func(*dtu.Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
-	r := &rig{desk: &dtu.Registry{}, refused: make(chan dtu.Refusal, 256), handed: make(chan *dtu.Caller, 256)}
-	l, err := dtu.Listen(cfg, r.desk, func(x dtu.Refusal) { r.refused <- x })
+	r := &rig{registry: &dtu.Registry{}, refused: make(chan dtu.Refusal, 256), handed: make(chan *dtu.Caller, 256)}
+	l, err := dtu.Listen(cfg, r.registry, func(x dtu.Refusal) { r.refused <- x })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func listen(t *testing.T, change func(*dtu.Config)) *rig {
 func (r *rig) claim(t *testing.T, name, id string) {
 	t.Helper()
 	c := &dtu.Claim{Name: name, ID: id, Hand: func(c *dtu.Caller) error { r.handed <- c; return nil }}
-	if _, err := r.desk.Claim(c, time.Now()); err != nil {
+	if _, err := r.registry.Claim(c, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -162,7 +162,7 @@ func TestLimits(t *testing.T) {
 func TestOwnerWhoIsGoneGetsNothing(t *testing.T) {
 	r := listen(t, nil)
 	gone := &dtu.Claim{Name: "a", ID: "1234", Hand: func(*dtu.Caller) error { return errors.New("over") }}
-	if _, err := r.desk.Claim(gone, time.Now()); err != nil {
+	if _, err := r.registry.Claim(gone, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	c := r.call(t, "1234")

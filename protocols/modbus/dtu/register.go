@@ -19,7 +19,7 @@ const (
 // ask determines the owner of a connection and returns the packet it has sent. If claim is nil, why
 // says why.
 func (l *Listener) ask(c *call) (claim *Claim, packet []byte, why string) {
-	if claim := l.desk.byAddress(c.at.Addr(), time.Now()); claim != nil {
+	if claim := l.registry.byAddress(c.at.Addr(), time.Now()); claim != nil {
 		packet, _ := receive(c.TCPConn, c.since.Add(pause)) // it may send a registration nevertheless
 		return claim, packet, ""
 	}
@@ -39,9 +39,9 @@ func (l *Listener) ask(c *call) (claim *Claim, packet []byte, why string) {
 	if !ok {
 		return nil, packet, l.unlike()
 	}
-	claim, why = l.desk.byID(string(id), c.at.Addr(), time.Now())
+	claim, why = l.registry.byID(string(id), c.at.Addr(), time.Now())
 	if short := trim(id); claim == nil && len(short) < len(id) && len(short) > 0 {
-		claim, why = l.desk.byID(string(short), c.at.Addr(), time.Now())
+		claim, why = l.registry.byID(string(short), c.at.Addr(), time.Now())
 	}
 	return claim, packet, why
 }
